@@ -1,0 +1,1 @@
+"""Compiled numerics on plain arrays: no recipe, no file, no JAX."""
