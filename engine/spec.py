@@ -95,7 +95,9 @@ def read_spec(
     text, source, folder = _text(path_or_text)
     problems = Problems()
     root = parse(text, source, problems)
-    problems.raise_any()  # what cannot be read has no keys to judge
+    if root is None:
+        problems.raise_any()
+        raise SpecError(f"{source}: nothing to read")
     for item in overrides:
         override(root, item, problems)
     return _checked(root, problems, folder, recipe_file)

@@ -82,7 +82,8 @@ def build(
             if child is not None:
                 values[f.name] = _value(hints[f.name], f, default, child, dotted, problems)
             elif default is MISSING:
-                if hints[f.name] is not Any:
+                values[f.name] = None
+                if hints[f.name] is not Any:  # Any: the recipe that would judge it is unknown
                     problems.add(node.place, dotted, "is missing, and it has no default; write it")
             else:
                 values[f.name] = default

@@ -64,8 +64,11 @@ class Problems:
         raise SpecError(f"{len(lines)} mistakes:\n" + "\n".join(f"  {line}" for line in lines))
 
 
-def parse(text: str, source: str, problems: Problems, *, lines: bool = True) -> Node:
-    """The tree of a YAML text; `lines=False` for texts (of options) that need no line numbers."""
+def parse(text: str, source: str, problems: Problems, *, lines: bool = True) -> Node | None:
+    """The tree of a YAML text, or None where it cannot be read at all.
+
+    `lines=False` is for texts (of options) that need no line numbers.
+    """
 
     def place(mark: Any) -> Place:
         return Place(source, mark.line + 1, mark.column + 1) if lines and mark else Place(source)
@@ -75,17 +78,17 @@ def parse(text: str, source: str, problems: Problems, *, lines: bool = True) -> 
         events = list(yaml.parse(text, Loader=yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         problems.add(place(error.problem_mark), "", f"this is not YAML: {error.problem}")
-        return empty
+        return None
     except yaml.YAMLError as error:
         problems.add(Place(source), "", f"this is not YAML: {error}")
-        return empty
+        return None
     deep = 0
     for event in events:
         deep += isinstance(event, yaml.CollectionStartEvent)
         deep -= isinstance(event, yaml.CollectionEndEvent)
         if deep > DEPTH:
             problems.add(place(event.start_mark), "", f"nested more than {DEPTH} deep")
-            return empty
+            return None
     documents = [e for e in events if isinstance(e, yaml.DocumentStartEvent)]
     if len(documents) > 1:
         problems.add(place(documents[1].start_mark), "", "a second document; one is enough")
@@ -152,9 +155,8 @@ def override(root: Node, item: str, problems: Problems) -> None:
     if not sign or not all(keys):
         problems.add(place, "", "must be key=value, as in --set ranges.count=3")
         return
-    before = len(problems.found)
     value = parse(text, place.source, problems, lines=False)
-    if len(problems.found) > before:
+    if value is None:
         return
     value.key_place = value.place = place
     here = root
