@@ -1,0 +1,138 @@
+"""Look a store through for damage: every file present, as long as it was, with the same hash."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxelmill.engine.commit import (
+    FileState,
+    fits,
+    read_manifest,
+    read_records,
+    record_path,
+)
+from voxelmill.engine.errors import StoreError
+from voxelmill.engine.files import partials
+from voxelmill.engine.group import Json, describe, read_group, state_in
+from voxelmill.engine.layout import Description, array_metadata
+
+_REMAKE = "run the same `voxelmill make` again: it makes this shard anew"
+_FORGET = "let `voxelmill check --repair` forget this shard, then run the same make again"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file. shard: None for what belongs to no shard."""
+
+    shard: int | None
+    file: str
+    what: str
+    cure: str
+
+    def __str__(self) -> str:
+        """A line for the terminal."""
+        return f"{self.file}: {self.what}; {self.cure}"
+
+
+def check(path: str | Path, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
+    """All that is wrong with the store at `path`; empty if it is whole and sound.
+
+    progress: called with (shards looked at, shards). Raises StoreError if there is no store.
+    """
+    store, group = Path(path), read_group(path)
+    description = describe(store, group)
+    problems = [*_metadata(store, description), *_consolidated(group, description)]
+    due, found = _due(store, group, description)
+    problems += found
+    for shard in range(description.shards):
+        if shard in due:
+            problems += _files(store, shard, due[shard])
+        else:
+            name = str(record_path(store, shard).relative_to(store))
+            problems.append(Problem(shard, name, "the shard is not made yet", _REMAKE))
+        if progress:
+            progress(shard + 1, description.shards)
+    return problems + [*_leftovers(store, description, set(due))]
+
+
+def _metadata(store: Path, description: Description) -> Iterator[Problem]:
+    cure = "run the same `voxelmill make` again: it writes this file anew"
+    for name, metadata in array_metadata(description).items():
+        file = f"{name}/zarr.json"
+        try:
+            if json.loads((store / file).read_bytes()) != metadata:
+                yield Problem(None, file, "is not what the group describes", cure)
+        except FileNotFoundError:
+            yield Problem(None, file, "is missing", cure)
+        except ValueError:
+            yield Problem(None, file, "is not JSON", cure)
+
+
+def _consolidated(group: Json, description: Description) -> Iterator[Problem]:
+    """Compared as zarr-python understands it: its versions write defaults differently."""
+    if state_in(group) != "whole":
+        return
+    from zarr.core.metadata.v3 import ArrayV3Metadata
+
+    cure = "run the same `voxelmill make` again: it writes this file anew"
+    try:
+        found = group["consolidated_metadata"]["metadata"]
+        same = {n: ArrayV3Metadata.from_dict(m).to_dict() for n, m in found.items()} == {
+            n: ArrayV3Metadata.from_dict(dict(m)).to_dict()
+            for n, m in array_metadata(description).items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        same = False
+    if not same:
+        what = "its consolidated metadata is not that of the arrays"
+        yield Problem(None, "zarr.json", what, cure)
+
+
+def _due(
+    store: Path, group: Json, description: Description
+) -> tuple[dict[int, Mapping[str, FileState]], list[Problem]]:
+    """The files that must be there, by shard: by the manifest, or by the records without it."""
+    problems = []
+    if state_in(group) == "whole":
+        try:
+            return {**read_manifest(store, description)}, []
+        except StoreError as error:
+            cure = "run the same `voxelmill make` again"
+            problems.append(Problem(None, "commits.bin", f"cannot be used ({error})", cure))
+    records = read_records(store, description).items()
+    return {k: r.files for k, r in records if fits(r, description)}, problems
+
+
+def _files(store: Path, shard: int, files: Mapping[str, FileState]) -> Iterator[Problem]:
+    for name, state in files.items():
+        try:
+            size = (store / name).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            yield Problem(shard, name, "is missing", _REMAKE)
+            continue
+        if size != state.size:
+            what = f"has {size:,} bytes instead of {state.size:,}"
+            yield Problem(shard, name, what, _REMAKE)
+        elif _hash(store / name) != state.xxh3_128:
+            yield Problem(shard, name, "its bytes are not those that were written", _FORGET)
+
+
+def _hash(file: Path) -> str:
+    import xxhash
+
+    digest = xxhash.xxh3_128()
+    with open(file, "rb", buffering=0) as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return str(digest.hexdigest())
+
+
+def _leftovers(store: Path, description: Description, whole: set[int]) -> Iterator[Problem]:
+    arrays = set(array_metadata(description))
+    for file in partials(store):
+        parts = file.relative_to(store).parts
+        of_shard = len(parts) > 3 and parts[0] in arrays and parts[2].isdecimal()
+        shard = int(parts[2].split(".")[0]) if of_shard else None
+        cure = "the next `voxelmill make` removes it, if its writer no longer lives"
+        yield Problem(shard, "/".join(parts), "is the unfinished file of a writer", cure)

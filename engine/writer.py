@@ -1,0 +1,319 @@
+"""Shards as files: samples are appended as they come, and the commit record is written last.
+
+A shard file is the encoded samples in their order, then the index (offset and size of each,
+uint64) and its crc32c: what TensorStore writes for the whole shard at once, without holding it.
+`encode` is the dear part (zstd, crc32c); it keeps nothing and may run in any thread.
+"""
+
+import struct
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socket import gethostname
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from voxelmill.engine.commit import FileState, Record, read_records, write_record
+from voxelmill.engine.files import Partial, make_folders, sync_folder, write_errors
+from voxelmill.engine.layout import (
+    ROWS,
+    ZSTD_LEVEL,
+    Description,
+    fill_value,
+    inner_chunks,
+    shard_files,
+    start_name,
+    stored_dtype,
+)
+from voxelmill.engine.sample import Field, Ragged, Rows
+
+Arrays = Mapping[str, "NDArray[Any] | Rows"]
+_ABSENT = np.uint64(2**64 - 1)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Samples ready to be written: for each dense field the payload and crc32c of each sample.
+
+    Raw payloads are views of the arrays given to `encode`: leave those as they are until
+    `ShardWriter.append` has returned.
+    """
+
+    samples: int
+    dense: dict[str, list[tuple[Any, bytes]]]
+    ragged: dict[str, Rows]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, for queues that are bounded in bytes."""
+        dense = sum(memoryview(p).nbytes + 4 for chunks in self.dense.values() for p, _ in chunks)
+        return dense + sum(r.values.nbytes + r.starts.nbytes for r in self.ragged.values())
+
+
+def encode(description: Description, arrays: Arrays) -> Encoded:
+    """Compress and checksum a batch: dense arrays (sample, *shape), ragged ones as Rows.
+
+    Raises ValueError if a name, a shape or a dtype is not as described: nothing is broadcast
+    or cast.
+    """
+    samples = _check(description, arrays)
+    dense: dict[str, list[tuple[Any, bytes]]] = {}
+    ragged: dict[str, Rows] = {}
+    for f in description.fields:
+        if isinstance(f, Field):
+            dense[f.name] = _chunks(f, arrays[f.name])
+        else:
+            rows = arrays[f.name]
+            values = np.ascontiguousarray(rows.values, stored_dtype(f.dtype))
+            ragged[f.name] = Rows(values, np.asarray(rows.starts, np.int64))
+    return Encoded(samples, dense, ragged)
+
+
+class ShardWriter:
+    """One shard of all arrays. As a context manager it abandons what was not committed.
+
+    device_class, versions: of this machine, for the commit record; the store's by default.
+    Any error abandons the shard: its temporary files are removed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        description: Description,
+        shard: int,
+        *,
+        device_class: str | None = None,
+        versions: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path, self.description, self.shard = Path(path), description, shard
+        self.samples = 0
+        self._class = description.device_class if device_class is None else device_class
+        self._versions = description.versions if versions is None else versions
+        self._due = description.samples_in(shard)
+        self._params = np.full((description.samples_per_shard, len(description.columns)), np.nan)
+        self._names = shard_files(description, shard)
+        self._files: dict[str, Partial] = {}
+        with self._or_abandon():
+            for name, file in self._names.items():
+                make_folders((self.path / file).parent, self.path)
+                self._files[name] = Partial(self.path / file)
+        self._parts = {f.name: self._part(f) for f in description.fields}
+
+    def _part(self, f: Field | Ragged) -> "_Sharded | _RaggedRows":
+        part = _Sharded(self._files[f.name], inner_chunks(self.description, f.name))
+        if isinstance(f, Field):
+            return part
+        return _RaggedRows(f, part, self.description.samples_per_shard)
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abandon()  # of nothing, after a commit
+
+    def add(self, arrays: Arrays, params: NDArray[np.float64]) -> None:
+        """Take the next samples: `encode` and `append` in one."""
+        with self._or_abandon():
+            self.append(encode(self.description, arrays), params)
+
+    def append(self, encoded: Encoded, params: NDArray[np.float64]) -> None:
+        """Take the next samples, encoded, and their parameters (sample, column).
+
+        Raises ValueError for more samples than the shard has left, DiskFullError.
+        """
+        first, last = self.samples, self.samples + encoded.samples
+        columns = len(self.description.columns)
+        with self._or_abandon():
+            if last > self._due or params.shape != (encoded.samples, columns):
+                raise ValueError(
+                    f"shard {self.shard} holds {first} of {self._due} samples; {encoded.samples} "
+                    f"more came with params {params.shape}, of which {columns} columns are due"
+                )
+            for name, chunks in encoded.dense.items():
+                self._parts[name].add(chunks)
+            for name, rows in encoded.ragged.items():
+                self._parts[name].add(rows)
+        self._params[first:last] = params
+        self.samples = last
+
+    def commit(self, seconds: float = 0.0) -> None:
+        """Make the shard whole: indexes, fsync, names, and the record last.
+
+        seconds: how long the samples took to make, for the record.
+        Raises ValueError if samples are lacking, DiskFullError.
+        """
+        with self._or_abandon():
+            if self.samples != self._due:
+                raise ValueError(f"shard {self.shard} has {self.samples} of {self._due} samples")
+            self._complete()
+            states = {self._names[n]: FileState(f.size, f.close()) for n, f in self._files.items()}
+            for file in self._files.values():
+                file.rename()
+                sync_folder(file.final.parent)
+            made = {"time": time.time(), "host": gethostname(), "seconds": seconds}
+            versions = dict(self._versions)
+            record = Record(self.shard, self.samples, states, self._class, versions, made)
+            write_record(self.path, record)
+        self._files.clear()
+
+    def abandon(self) -> None:
+        """Remove the temporary files."""
+        for file in self._files.values():
+            file.abandon()
+        self._files.clear()
+
+    def _complete(self) -> None:
+        """Write what comes behind the samples."""
+        for part in self._parts.values():
+            part.complete()
+            if isinstance(part, _RaggedRows):
+                starts = part.starts.astype("<u4").tobytes()
+                self._files[start_name(part.field)].write(starts + _crc(starts))
+        if self.description.columns:
+            table = self._params.astype("<f8").tobytes()
+            whole = _Sharded(self._files["params"], 1)
+            whole.add([(table, _crc(table))])
+            whole.complete()
+
+    @contextmanager
+    def _or_abandon(self) -> Iterator[None]:
+        left = self._due - self.samples
+        sizes = [f.nbytes for f in self.description.fields if isinstance(f, Field)]
+        needed = left * (sum(sizes) + 8 * len(self.description.columns))
+        try:
+            with write_errors(self.path, needed, self._saved):
+                yield
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _saved(self) -> str:
+        whole = len(read_records(self.path, self.description))
+        return f"{whole} of {self.description.shards} shards are committed and stay readable; "
+
+
+def write_shard(
+    path: str | Path,
+    description: Description,
+    shard: int,
+    arrays: Arrays,
+    params: NDArray[np.float64],
+    seconds: float = 0.0,
+) -> None:
+    """Write and commit all samples of a shard at once."""
+    with ShardWriter(path, description, shard) as writer:
+        writer.add(arrays, params)
+        writer.commit(seconds)
+
+
+class _Sharded:
+    """A shard file that grows by inner chunks; `complete` writes the index behind them."""
+
+    def __init__(self, file: Partial, entries: int) -> None:
+        self._file = file
+        self._index = np.full((entries, 2), _ABSENT, "<u8")
+        self._next = 0
+
+    def add(self, chunks: Iterable[tuple[Any, bytes]]) -> None:
+        for payload, crc in chunks:
+            offset = self._file.write(payload)
+            self._file.write(crc)
+            self._index[self._next] = offset, self._file.size - offset
+            self._next += 1
+
+    def complete(self) -> None:
+        index = self._index.tobytes()
+        self._file.write(index + _crc(index))
+
+
+class _RaggedRows:
+    """Rows on their way into chunks of `ROWS`, and where those of each sample start."""
+
+    def __init__(self, field: Ragged, part: _Sharded, samples: int) -> None:
+        self.field, self._part = field, part
+        self._waiting = np.empty((0, len(field.columns)), stored_dtype(field.dtype))
+        self._bounds = [0]
+        self._samples = samples
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """(samples a shard + 1,): samples that the shard does not have hold no rows."""
+        lacking = self._samples + 1 - len(self._bounds)
+        return np.array(self._bounds + [self._bounds[-1]] * lacking, np.int64)
+
+    def add(self, rows: Rows) -> None:
+        self._bounds += (self._bounds[-1] + rows.starts[1:]).tolist()
+        self._waiting = np.concatenate([self._waiting, rows.values])
+        whole = len(self._waiting) // ROWS * ROWS
+        blocks = self._waiting[:whole].reshape(-1, ROWS, self._waiting.shape[1])
+        self._part.add(_compress(blocks))
+        self._waiting = self._waiting[whole:]
+
+    def complete(self) -> None:
+        if len(self._waiting):
+            block = np.full((1, ROWS, self._waiting.shape[1]), fill_value(self.field.dtype))
+            block = block.astype(self._waiting.dtype)
+            block[0, : len(self._waiting)] = self._waiting
+            self._part.add(_compress(block))
+        self._part.complete()
+
+
+def _chunks(f: Field, array: NDArray[Any]) -> list[tuple[Any, bytes]]:
+    array = np.ascontiguousarray(array, stored_dtype(f.dtype))
+    if f.is_label:
+        return _compress(array)
+    flat = array.reshape(len(array), -1).view(np.uint8)
+    return [(sample, _crc(sample)) for sample in flat]
+
+
+def _compress(blocks: NDArray[Any]) -> list[tuple[Any, bytes]]:
+    """zstd and crc32c of each block (block, ...)."""
+    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)  # its own: it is not thread safe
+    payloads = [compressor.compress(b) for b in blocks.reshape(len(blocks), -1).view(np.uint8)]
+    return [(payload, _crc(payload)) for payload in payloads]
+
+
+def _crc(data: Any) -> bytes:
+    return struct.pack("<I", google_crc32c.value(data))
+
+
+def _check(description: Description, arrays: Arrays) -> int:
+    """The number of samples of the batch."""
+    names = {f.name for f in description.fields}
+    if set(arrays) != names:
+        lacking, strange = sorted(names - set(arrays)), sorted(set(arrays) - names)
+        raise ValueError(f"fields {lacking} are lacking and {strange} are not in the store")
+    counts = {f.name: _check_one(f, arrays[f.name]) for f in description.fields}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"the arrays of a batch hold different numbers of samples: {counts}")
+    return next(iter(counts.values()), 0)
+
+
+def _check_one(f: Field | Ragged, value: Any) -> int:
+    if isinstance(f, Field):
+        if value.ndim != 1 + len(f.shape) or value.shape[1:] != f.shape or value.dtype != f.dtype:
+            raise ValueError(
+                f"{f.name}: {value.shape} {value.dtype} came; (samples, "
+                f"{', '.join(map(str, f.shape))}) {f.dtype} is due: nothing is broadcast or cast"
+            )
+        return len(value)
+    values, starts = value
+    if values.ndim != 2 or values.shape[1] != len(f.columns) or values.dtype != f.dtype:
+        raise ValueError(
+            f"{f.name}: rows {values.shape} {values.dtype} came; (rows, {len(f.columns)}) "
+            f"{f.dtype} are due"
+        )
+    sizes = np.diff(starts)
+    if len(starts) < 1 or starts[0] != 0 or starts[-1] != len(values) or (sizes < 0).any():
+        raise ValueError(f"{f.name}: starts must ascend from 0 to the {len(values)} rows")
+    if sizes.size and sizes.max() > f.most:
+        raise ValueError(
+            f"{f.name}: {sizes.max()} rows in one sample; the store holds at most {f.most}"
+        )
+    return len(sizes)
