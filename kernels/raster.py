@@ -1,11 +1,11 @@
 """Exact-area coverage of polygons: how much of each pixel a shape covers, in single precision.
 
 A shape is rings of vertices with a fill rule. The host cuts its edges at the pixel rows
-(kernels/spans.py); an element is then one row of one shape. A row is swept from top to bottom in slices in
-which no edge begins, ends or crosses another. In a slice the edges have one order, so the winding
-rule says which of them bound the inside, and only these add their signed area and cover to the
-row (as font rasterizers do); a running sum from the left turns that into coverage. Self-crossings
-and holes need no other care, and there is no sampling error.
+(kernels/spans.py); an element is then one row of one shape. A row is swept from top to bottom in
+slices in which no edge begins, ends or crosses another. In a slice the edges have one order, so
+the winding rule says which of them bound the inside, and only these add their signed area and
+cover to the row (as font rasterizers do); a running sum from the left turns that into coverage.
+Self-crossings and holes need no other care, and there is no sampling error.
 
 Cover is counted in whole units of 2**-20 of a pixel, held in float32, where such sums are exact:
 the inside is exactly 1, and right of a shape is exactly 0, whatever came before.
@@ -135,9 +135,7 @@ def _add_slice(row, width, shift, spans, active, xs, first, count, y, cut, even_
             top = xs[i]
             end = top + spans[entry, SLOPE] * (cut - y)
             sign = float32(1) if is_inside != 0 else float32(-1)
-            touched |= _add_edge(
-                row, width, shift, min(top, end), max(top, end), height, sign
-            )
+            touched |= _add_edge(row, width, shift, min(top, end), max(top, end), height, sign)
     return touched
 
 
@@ -167,9 +165,7 @@ def _add_row(row, width, shift, spans, lists, xs, first, last, even_odd):
         step = min(float32(7.62939453125e-06), float32(0.5) * (bottom - y))
         _sort_by_x(spans, active, xs, first, count, y, step)
         cut = _first_crossing(spans, active, xs, first, count, y, bottom)
-        touched |= _add_slice(
-            row, width, shift, spans, active, xs, first, count, y, cut, even_odd
-        )
+        touched |= _add_slice(row, width, shift, spans, active, xs, first, count, y, cut, even_odd)
         y = cut
         kept = 0
         for i in range(first, first + count):
@@ -259,18 +255,14 @@ def _draw_at(line, canvas, sums, line_starts, line_items, items, item_starts, sp
 @loop
 def _draw_cpu(canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs):
     for line in prange(sums.shape[0]):
-        _draw_at(
-            line, canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs
-        )
+        _draw_at(line, canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs)
 
 
 @cuda.jit
 def _draw_gpu(canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs):
     line = cuda.grid(1)
     if line < sums.shape[0]:
-        _draw_at(
-            line, canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs
-        )
+        _draw_at(line, canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs)
 
 
 def coverage(

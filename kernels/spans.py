@@ -34,9 +34,7 @@ def windows(
     margin_px = np.asarray(margin_px)
     _check(vertices, ring_starts, shape_starts)
     if margin_px.shape != (len(shape_starts) - 1,) or (margin_px < 0).any():
-        raise ValueError(
-            f"margin_px is {len(shape_starts) - 1} numbers from 0 up, not {margin_px}"
-        )
+        raise ValueError(f"margin_px is {len(shape_starts) - 1} numbers from 0 up, not {margin_px}")
     frames = np.zeros((len(margin_px), 4), np.int32)
     height, width = (int(n) for n in canvas_shape)
     bad = _frame(frames, vertices, ring_starts, shape_starts, height, width, margin_px)
