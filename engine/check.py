@@ -53,7 +53,7 @@ def check(path: str | Path, progress: Callable[[int, int], None] | None = None) 
             problems.append(Problem(shard, name, "the shard is not made yet", _REMAKE))
         if progress:
             progress(shard + 1, description.shards)
-    return problems + [*_leftovers(store, description, set(due))]
+    return [*problems, *_leftovers(store, description)]
 
 
 def _metadata(store: Path, description: Description) -> Iterator[Problem]:
@@ -128,7 +128,7 @@ def _hash(file: Path) -> str:
     return str(digest.hexdigest())
 
 
-def _leftovers(store: Path, description: Description, whole: set[int]) -> Iterator[Problem]:
+def _leftovers(store: Path, description: Description) -> Iterator[Problem]:
     arrays = set(array_metadata(description))
     for file in partials(store):
         parts = file.relative_to(store).parts

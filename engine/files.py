@@ -70,7 +70,7 @@ def temporary_name(final: Path) -> Path:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that any reader, also after a crash, sees the old bytes or the new."""
+    """Put `data` at `path` so that readers, also after a crash, see the old bytes or the new."""
     temporary = temporary_name(path)
     try:
         with open(temporary, "xb") as file:
@@ -130,9 +130,7 @@ def partials(top: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def write_errors(
-    path: Path, needed: int, saved: Callable[[], str] = lambda: ""
-) -> Iterator[None]:
+def write_errors(path: Path, needed: int, saved: Callable[[], str] = lambda: "") -> Iterator[None]:
     """Turn what the system says about a failed write below `path` into words.
 
     needed: bytes that the failed step had still to write, at most; saved: says what is safe.
@@ -146,7 +144,8 @@ def write_errors(
             free = shutil.disk_usage(_nearest(path)).free
             raise DiskFullError(
                 f"{path}: the disk is full: up to {needed:,} bytes are still to be written "
-                f"and {free:,} are free; {saved()}free some space and run the same `voxelmill make` again"
+                f"and {free:,} are free; {saved()}free some space and run "
+                "the same `voxelmill make` again"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise StoreError(

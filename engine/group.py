@@ -112,12 +112,14 @@ def consolidated(description: Description) -> Json:
     zarr would write it into the store with neither fsync nor our state in the same rename.
     """
     import zarr
-    from zarr.core.buffer.cpu import Buffer
+    from zarr.core.buffer import Buffer, cpu
     from zarr.storage import MemoryStore
 
     nodes: Json = {"": {"zarr_format": 3, "node_type": "group", "attributes": {}}}
     nodes |= {f"{name}/": metadata for name, metadata in array_metadata(description).items()}
-    files = {f"{name}zarr.json": Buffer.from_bytes(to_bytes(m)) for name, m in nodes.items()}
+    files: dict[str, Buffer] = {
+        f"{name}zarr.json": cpu.Buffer.from_bytes(to_bytes(m)) for name, m in nodes.items()
+    }
     with warnings.catch_warnings():  # that it is in no specification: others read the arrays' own
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(MemoryStore(files), zarr_format=3)

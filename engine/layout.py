@@ -23,9 +23,8 @@ from voxelmill.engine.version import FORMAT
 ROWS = 256  # of an inner chunk of a ragged array
 ZSTD_LEVEL = 1
 # What both tensorstore and zarr-python open.
-DTYPES = tuple(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
-)
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
 RESERVED = ("params", "index", "commits", "owners", "zarr")
 
 
@@ -59,7 +58,8 @@ class Description:
         """Raise ValueError for what cannot be stored so that every Zarr tool opens it."""
         if self.count < 1 or self.samples_per_shard < 1:
             raise ValueError(
-                f"count {self.count} and samples_per_shard {self.samples_per_shard} must be 1 or more"
+                f"count {self.count} and samples_per_shard {self.samples_per_shard} must be 1 or "
+                "more"
             )
         _check_names(self.fields)
         _check_dtypes(self.fields)
@@ -93,9 +93,18 @@ class Description:
 
 
 _PLAIN = (
-    "format count samples_per_shard spec content_digest layout_digest recipe recipe_version "
-    "device_class inputs versions"
-).split()
+    "format",
+    "count",
+    "samples_per_shard",
+    "spec",
+    "content_digest",
+    "layout_digest",
+    "recipe",
+    "recipe_version",
+    "device_class",
+    "inputs",
+    "versions",
+)
 
 
 def array_metadata(description: Description) -> dict[str, dict[str, Any]]:

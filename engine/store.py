@@ -152,9 +152,7 @@ def grow(path: str | Path, description: Description) -> None:
     if description.count > existing.count:
         before = group["attributes"][KEY].get("growing", {}).get("from", existing.count)
         growing = {"from": before, "to": description.count}
-        kept = replace(
-            description, versions=existing.versions, device_class=existing.device_class
-        )
+        kept = replace(description, versions=existing.versions, device_class=existing.device_class)
         with write_errors(store, 0):
             write_group(store, kept, "growing", growing)
     create(store, description)

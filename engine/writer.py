@@ -33,7 +33,7 @@ from voxelmill.engine.layout import (
 )
 from voxelmill.engine.sample import Field, Ragged, Rows
 
-Arrays = Mapping[str, "NDArray[Any] | Rows"]
+Arrays = Mapping[str, Any]  # by field: an array (sample, *shape), or Rows
 _ABSENT = np.uint64(2**64 - 1)
 
 
@@ -103,13 +103,16 @@ class ShardWriter:
             for name, file in self._names.items():
                 make_folders((self.path / file).parent, self.path)
                 self._files[name] = Partial(self.path / file)
-        self._parts = {f.name: self._part(f) for f in description.fields}
-
-    def _part(self, f: Field | Ragged) -> "_Sharded | _RaggedRows":
-        part = _Sharded(self._files[f.name], inner_chunks(self.description, f.name))
-        if isinstance(f, Field):
-            return part
-        return _RaggedRows(f, part, self.description.samples_per_shard)
+        sharded = {
+            f.name: _Sharded(self._files[f.name], inner_chunks(description, f.name))
+            for f in description.fields
+        }
+        self._ragged = {
+            f.name: _RaggedRows(f, sharded.pop(f.name), description.samples_per_shard)
+            for f in description.fields
+            if isinstance(f, Ragged)
+        }
+        self._dense = sharded
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -136,9 +139,9 @@ class ShardWriter:
                     f"more came with params {params.shape}, of which {columns} columns are due"
                 )
             for name, chunks in encoded.dense.items():
-                self._parts[name].add(chunks)
+                self._dense[name].add(chunks)
             for name, rows in encoded.ragged.items():
-                self._parts[name].add(rows)
+                self._ragged[name].add(rows)
         self._params[first:last] = params
         self.samples = last
 
@@ -170,11 +173,12 @@ class ShardWriter:
 
     def _complete(self) -> None:
         """Write what comes behind the samples."""
-        for part in self._parts.values():
+        for part in self._dense.values():
             part.complete()
-            if isinstance(part, _RaggedRows):
-                starts = part.starts.astype("<u4").tobytes()
-                self._files[start_name(part.field)].write(starts + _crc(starts))
+        for rows in self._ragged.values():
+            rows.complete()
+            starts = rows.starts.astype("<u4").tobytes()
+            self._files[start_name(rows.field)].write(starts + _crc(starts))
         if self.description.columns:
             table = self._params.astype("<f8").tobytes()
             whole = _Sharded(self._files["params"], 1)
@@ -275,7 +279,8 @@ def _chunks(f: Field, array: NDArray[Any]) -> list[tuple[Any, bytes]]:
 def _compress(blocks: NDArray[Any]) -> list[tuple[Any, bytes]]:
     """zstd and crc32c of each block (block, ...)."""
     compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)  # its own: it is not thread safe
-    payloads = [compressor.compress(b) for b in blocks.reshape(len(blocks), -1).view(np.uint8)]
+    flat = blocks.reshape(len(blocks), -1).view(np.uint8)
+    payloads = [compressor.compress(block.data) for block in flat]
     return [(payload, _crc(payload)) for payload in payloads]
 
 
