@@ -3,9 +3,10 @@
 All of it is a pure function of the description, so that every writer makes the same bytes.
 
 - A dense field is an array (sample, *axes); a shard file holds `samples_per_shard` samples, an
-  inner chunk each. Images raw + crc32c, labels zstd 1 + crc32c. Fill 0 (false).
-- A ragged field `x` is `x` (shard, row, column) with inner chunks of 256 rows, zstd 1 + crc32c,
-  and `x_start` (shard, sample + 1) uint32: rows of sample i = k * samples_per_shard + s are
+  inner chunk each. Images are raw + crc32c and labels zstd 1 + crc32c, unless the spec's `store`
+  says otherwise. Fill 0 (false).
+- A ragged field `x` is `x` (shard, row, column) with inner chunks of 256 rows, packed as labels
+  are, and `x_start` (shard, sample + 1) uint32: rows of sample i = k * samples_per_shard + s are
   `x[k, x_start[k, s] : x_start[k, s + 1]]`. The last chunk is padded with the fill value (NaN, or
   0 of integers); chunks behind it are absent.
 - `params` is (sample, parameter) float64, one inner chunk a shard, fill NaN.
@@ -21,7 +22,6 @@ from voxelmill.engine.sample import Column, Field, Ragged
 from voxelmill.engine.version import FORMAT
 
 ROWS = 256  # of an inner chunk of a ragged array
-ZSTD_LEVEL = 1
 # What both tensorstore and zarr-python open.
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
@@ -75,6 +75,12 @@ class Description:
         if not 0 <= shard < self.shards:
             raise ValueError(f"shard {shard} is not in 0..{self.shards - 1}")
         return min(self.samples_per_shard, self.count - shard * self.samples_per_shard)
+
+    def zstd_level(self, f: Field | Ragged) -> int | None:
+        """The level of zstd with which `f` is packed; None: raw. From the spec's `store`."""
+        store = {"images": "raw", "labels": "zstd", "zstd_level": 1} | self.spec.get("store", {})
+        packed = store["labels" if isinstance(f, Ragged) or f.is_label else "images"] == "zstd"
+        return int(store["zstd_level"]) if packed else None
 
     def to_attributes(self) -> dict[str, Any]:
         """JSON for the group's attributes."""
@@ -175,7 +181,7 @@ def _dense(d: Description, f: Field) -> dict[str, Any]:
         shape=[d.count, *shape],
         chunk=[d.samples_per_shard, *shape],
         dtype=f.dtype,
-        codecs=_sharded([1, *shape], f.dtype, compressed=f.is_label),
+        codecs=_sharded([1, *shape], f.dtype, d.zstd_level(f)),
         fill=False if f.dtype == "bool" else 0 if np.dtype(f.dtype).kind in "iu" else 0.0,
         dims=["sample", *f.axes],
         attributes={"unit": f.unit, "meaning": f.meaning, **labels},
@@ -204,7 +210,7 @@ def _rows(d: Description, f: Ragged) -> dict[str, Any]:
         shape=[d.shards, cap, columns],
         chunk=[1, -(-cap // ROWS) * ROWS, columns],
         dtype=f.dtype,
-        codecs=_sharded([1, ROWS, columns], f.dtype, compressed=True),
+        codecs=_sharded([1, ROWS, columns], f.dtype, d.zstd_level(f)),
         fill="NaN" if f.dtype.startswith("float") else 0,
         dims=["shard", f"{f.name}_row", f"{f.name}_column"],
         attributes={"meaning": f.meaning, "columns": [_column_to_json(c) for c in f.columns]},
@@ -217,7 +223,7 @@ def _params(d: Description) -> dict[str, Any]:
         shape=[d.count, columns],
         chunk=[d.samples_per_shard, columns],
         dtype="float64",
-        codecs=_sharded([d.samples_per_shard, columns], "float64", compressed=False),
+        codecs=_sharded([d.samples_per_shard, columns], "float64", None),
         fill="NaN",
         dims=["sample", "parameter"],
         attributes={
@@ -257,12 +263,12 @@ def _bytes(dtype: str) -> dict[str, Any]:
     return {"name": "bytes", "configuration": {"endian": "little"}}
 
 
-def _sharded(inner: list[int], dtype: str, *, compressed: bool) -> list[Any]:
-    zstd = {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}}
+def _sharded(inner: list[int], dtype: str, level: int | None) -> list[Any]:
+    zstd = {"name": "zstd", "configuration": {"level": level, "checksum": False}}
     crc = {"name": "crc32c"}
     configuration = {
         "chunk_shape": inner,
-        "codecs": [_bytes(dtype), *([zstd] if compressed else []), crc],
+        "codecs": [_bytes(dtype), *([zstd] if level is not None else []), crc],
         "index_codecs": [_bytes("uint64"), crc],
         "index_location": "end",
     }

@@ -23,7 +23,7 @@ def shuffled(position: ArrayLike, count: int, *, seed: int, epoch: int) -> NDArr
         raise ValueError(f"count {count} is not in 1..2**62")
     if not (0 <= seed < 2**64 and 0 <= epoch < 2**64):
         raise ValueError(f"seed {seed} and epoch {epoch} must be in [0, 2**64)")
-    if place.size and not (0 <= place.min() and place.max() < count):
+    if place.size and (place.min() < 0 or place.max() >= count):
         raise ValueError(f"positions {place.min()}..{place.max()} are not all in [0, {count})")
     place = place.astype(np.uint64)
     half = np.uint64(max(1, ((count - 1).bit_length() + 1) // 2))

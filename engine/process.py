@@ -29,7 +29,7 @@ class Process:
         return self.host == socket.gethostname()
 
     def gone(self) -> bool:
-        """Whether a process of this host has ended: another boot, no such number, or a later one."""
+        """Whether a process of this host has ended: other boot, no such number, or a later one."""
         if self.boot_id != boot_id():
             return True
         try:

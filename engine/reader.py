@@ -87,7 +87,7 @@ class Reader:
 
     @cached_property
     def params(self) -> "Params":
-        """Column -> (count,) float64 of all samples; a column is read when it is first asked for."""
+        """Column -> (count,) float64 of all samples; each is read when it is first asked for."""
         return Params(self)
 
     @cached_property
@@ -173,6 +173,13 @@ class Reader:
         names = list(self.fields) if fields is None else list(fields)
         self._check_names(names)
         return Reads(self._arrays, self._checked(indices), names)
+
+    def params_of(self, index: int) -> NDArray[np.float64]:
+        """The row of `params` of one sample, (column,) in the order of `description.columns`."""
+        if not self.description.columns:
+            return np.empty(0)
+        row: NDArray[np.float64] = self.start([index], ["params"]).result()["params"][0]
+        return row
 
     def column(self, number: int) -> NDArray[np.float64]:
         """Column `number` of `params`, (count,) float64; NaN where a sample is not made yet."""

@@ -23,7 +23,6 @@ from voxelmill.engine.commit import FileState, Record, read_records, write_recor
 from voxelmill.engine.files import Partial, make_folders, sync_folder, write_errors
 from voxelmill.engine.layout import (
     ROWS,
-    ZSTD_LEVEL,
     Description,
     fill_value,
     inner_chunks,
@@ -67,7 +66,8 @@ def encode(description: Description, arrays: Arrays) -> Encoded:
     ragged: dict[str, Rows] = {}
     for f in description.fields:
         if isinstance(f, Field):
-            dense[f.name] = _chunks(f, arrays[f.name])
+            array = np.ascontiguousarray(arrays[f.name], stored_dtype(f.dtype))
+            dense[f.name] = _packed(array, description.zstd_level(f))
         else:
             rows = arrays[f.name]
             values = np.ascontiguousarray(rows.values, stored_dtype(f.dtype))
@@ -108,7 +108,7 @@ class ShardWriter:
             for f in description.fields
         }
         self._ragged = {
-            f.name: _RaggedRows(f, sharded.pop(f.name), description.samples_per_shard)
+            f.name: _RaggedRows(f, sharded.pop(f.name), description)
             for f in description.fields
             if isinstance(f, Ragged)
         }
@@ -239,11 +239,11 @@ class _Sharded:
 class _RaggedRows:
     """Rows on their way into chunks of `ROWS`, and where those of each sample start."""
 
-    def __init__(self, field: Ragged, part: _Sharded, samples: int) -> None:
-        self.field, self._part = field, part
+    def __init__(self, field: Ragged, part: _Sharded, description: Description) -> None:
+        self.field, self._part, self._level = field, part, description.zstd_level(field)
         self._waiting = np.empty((0, len(field.columns)), stored_dtype(field.dtype))
         self._bounds = [0]
-        self._samples = samples
+        self._samples = description.samples_per_shard
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -256,7 +256,7 @@ class _RaggedRows:
         self._waiting = np.concatenate([self._waiting, rows.values])
         whole = len(self._waiting) // ROWS * ROWS
         blocks = self._waiting[:whole].reshape(-1, ROWS, self._waiting.shape[1])
-        self._part.add(_compress(blocks))
+        self._part.add(_packed(blocks, self._level))
         self._waiting = self._waiting[whole:]
 
     def complete(self) -> None:
@@ -264,22 +264,16 @@ class _RaggedRows:
             block = np.full((1, ROWS, self._waiting.shape[1]), fill_value(self.field.dtype))
             block = block.astype(self._waiting.dtype)
             block[0, : len(self._waiting)] = self._waiting
-            self._part.add(_compress(block))
+            self._part.add(_packed(block, self._level))
         self._part.complete()
 
 
-def _chunks(f: Field, array: NDArray[Any]) -> list[tuple[Any, bytes]]:
-    array = np.ascontiguousarray(array, stored_dtype(f.dtype))
-    if f.is_label:
-        return _compress(array)
-    flat = array.reshape(len(array), -1).view(np.uint8)
-    return [(sample, _crc(sample)) for sample in flat]
-
-
-def _compress(blocks: NDArray[Any]) -> list[tuple[Any, bytes]]:
-    """zstd and crc32c of each block (block, ...)."""
-    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)  # its own: it is not thread safe
+def _packed(blocks: NDArray[Any], level: int | None) -> list[tuple[Any, bytes]]:
+    """The payload and crc32c of each block (block, ...): zstd at `level`, or a view if None."""
     flat = blocks.reshape(len(blocks), -1).view(np.uint8)
+    if level is None:
+        return [(block, _crc(block)) for block in flat]
+    compressor = zstandard.ZstdCompressor(level=level)  # its own: it is not thread safe
     payloads = [compressor.compress(block.data) for block in flat]
     return [(payload, _crc(payload)) for payload in payloads]
 
