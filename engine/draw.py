@@ -61,12 +61,12 @@ class Stream:
         code, low, high, k0, k1 = self._address(name)
         return k0, k1, code, low, high
 
-    def uniform(self, name: str, count: int = 1) -> NDArray[np.float64]:
-        """`count` numbers in [0, 1) with 32 bits."""
+    def uniform(self, name: str, count: int = 1, first: int = 0) -> NDArray[np.float64]:
+        """`count` numbers in [0, 1) with 32 bits, from number `first` of the name on."""
         from voxelmill.kernels.philox import fill_uniform
 
         out = np.empty(count)
-        fill_uniform(out, *self._address(name))
+        fill_uniform(out, first, *self._address(name))
         return out
 
     def normal(self, name: str, count: int = 1) -> NDArray[np.float32]:
@@ -77,8 +77,10 @@ class Stream:
         fill_normal(out, *self._address(name))
         return out
 
-    def integers(self, name: str, low: int, high: int, count: int = 1) -> NDArray[np.int64]:
-        """`count` integers in [low, high], both ends in; the span is at most 2**32."""
+    def integers(
+        self, name: str, low: int, high: int, count: int = 1, first: int = 0
+    ) -> NDArray[np.int64]:
+        """`count` integers in [low, high], both ends in, from slot `first` on; span <= 2**32."""
         from voxelmill.kernels.philox import fill_bounded
 
         if not 0 < high - low + 1 <= 2**32:
@@ -86,7 +88,7 @@ class Stream:
                 f"{name}: integers in [{low}, {high}] span {high - low + 1}, not 1..2**32"
             )
         out = np.empty(count, np.int64)
-        fill_bounded(out, high - low + 1, *self._address(name))
+        fill_bounded(out, first, high - low + 1, *self._address(name))
         return out + low
 
 
@@ -104,8 +106,8 @@ class Draw(Generic[P]):
 class Distribution:
     """What all distributions share; they differ in `draws`, and in the bounds they can reach."""
 
-    def draws(self, stream: Stream, name: str, count: int) -> NDArray[np.float64]:
-        """`count` numbers, one a slot; slot s is the same at every count."""
+    def draws(self, stream: Stream, name: str, count: int, first: int = 0) -> NDArray[np.float64]:
+        """`count` numbers, one a slot, from slot `first` on; a slot is the same at every count."""
         raise NotImplementedError
 
     def draw(self, stream: Stream, name: str) -> float:
@@ -123,7 +125,7 @@ class Fixed(Distribution):
 
     value: float
 
-    def draws(self, stream: Stream, name: str, count: int) -> NDArray[np.float64]:
+    def draws(self, stream: Stream, name: str, count: int, first: int = 0) -> NDArray[np.float64]:
         return np.full(count, float(self.value))
 
     def bounds(self) -> tuple[float, float]:
@@ -149,8 +151,8 @@ class _Interval(Distribution):
 class Uniform(_Interval):
     """Even over [low, high)."""
 
-    def draws(self, stream: Stream, name: str, count: int) -> NDArray[np.float64]:
-        return self.low + (self.high - self.low) * stream.uniform(name, count)
+    def draws(self, stream: Stream, name: str, count: int, first: int = 0) -> NDArray[np.float64]:
+        return self.low + (self.high - self.low) * stream.uniform(name, count, first)
 
 
 @dataclass(frozen=True)
@@ -158,14 +160,14 @@ class LogUniform(_Interval):
     """Its logarithm is even over [log low, log high); low > 0."""
 
     def __post_init__(self) -> None:
-        super(LogUniform, self).__post_init__()
+        super().__post_init__()
         if self.low <= 0:
             raise ValueError(f"low {self.low} of a loguniform must be above 0")
 
-    def draws(self, stream: Stream, name: str, count: int) -> NDArray[np.float64]:
+    def draws(self, stream: Stream, name: str, count: int, first: int = 0) -> NDArray[np.float64]:
         span = math.log(self.high / self.low)
         return np.array(
-            [self.low * math.exp(span * u) for u in stream.uniform(name, count).tolist()]
+            [self.low * math.exp(span * u) for u in stream.uniform(name, count, first).tolist()]
         )
 
 
@@ -177,12 +179,12 @@ class Integer(_Interval):
     high: int
 
     def __post_init__(self) -> None:
-        super(Integer, self).__post_init__()
+        super().__post_init__()
         if int(self.low) != self.low or int(self.high) != self.high:
             raise ValueError(f"[{self.low}, {self.high}] of an integer must be whole numbers")
 
-    def draws(self, stream: Stream, name: str, count: int) -> NDArray[np.float64]:
-        return stream.integers(name, int(self.low), int(self.high), count).astype(np.float64)
+    def draws(self, stream: Stream, name: str, count: int, first: int = 0) -> NDArray[np.float64]:
+        return stream.integers(name, int(self.low), int(self.high), count, first).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ class TruncatedNormal(_Interval):
     sd: float = 1.0
 
     def __post_init__(self) -> None:
-        super(TruncatedNormal, self).__post_init__()
+        super().__post_init__()
         if not self.sd > 0:
             raise ValueError(f"sd {self.sd} must be above 0")
         if self._tail()[2] - self._tail()[1] < 1e-9:
@@ -208,10 +210,10 @@ class TruncatedNormal(_Interval):
         sign, a, b = (-1.0, -b, -a) if a > 0 else (1.0, a, b)
         return sign, 0.5 * math.erfc(-a / math.sqrt(2)), 0.5 * math.erfc(-b / math.sqrt(2))
 
-    def draws(self, stream: Stream, name: str, count: int) -> NDArray[np.float64]:
+    def draws(self, stream: Stream, name: str, count: int, first: int = 0) -> NDArray[np.float64]:
         sign, start, stop = self._tail()
         inverse = NormalDist().inv_cdf
-        u = stream.uniform(name, count) + 2.0**-33  # never 0, where the inverse has no value
+        u = stream.uniform(name, count, first) + 2.0**-33  # never 0, where the inverse has no value
         z = [sign * inverse(start + (stop - start) * v) for v in u.tolist()]
         return np.clip(self.mean + self.sd * np.array(z), self.low, self.high)
 
@@ -229,10 +231,10 @@ class Choice:
         if not sum(self.weights.values()) > 0:
             raise ValueError("at least one weight must be above 0")
 
-    def draws(self, stream: Stream, name: str, count: int) -> list[str]:
-        """`count` keys, one a slot."""
+    def draws(self, stream: Stream, name: str, count: int, first: int = 0) -> list[str]:
+        """`count` keys, one a slot, from slot `first` on."""
         steps = np.cumsum(list(self.weights.values()))
-        place = np.searchsorted(steps, stream.uniform(name, count) * steps[-1], side="right")
+        place = np.searchsorted(steps, stream.uniform(name, count, first) * steps[-1], side="right")
         last = int(np.flatnonzero(list(self.weights.values()))[-1])  # u * total may round up
         names = list(self.weights)
         return [names[min(int(i), last)] for i in place]

@@ -153,12 +153,14 @@ def bounded(slot, bound, name, low, high, k0, k1):
 
 
 @serial
-def fill_uniform(out, name, low, high, k0, k1):
-    """Fill `out` (count,) float64 with 32-bit uniforms in [0, 1), four an element."""
-    for first in range(0, out.size, 4):
-        w = philox(first // 4, name, low, high, k0, k1)
-        for j in range(min(4, out.size - first)):
-            out[first + j] = float64(w[j]) * 2.3283064365386963e-10
+def fill_uniform(out, first, name, low, high, k0, k1):
+    """Fill `out` (count,) float64 with 32-bit uniforms in [0, 1): words `first`.. of the address."""
+    for element in range(first // 4, (first + out.size + 3) // 4):
+        w = philox(element, name, low, high, k0, k1)
+        for j in range(4):
+            place = element * 4 + j - first
+            if 0 <= place < out.size:
+                out[place] = float64(w[j]) * 2.3283064365386963e-10
 
 
 @serial
@@ -174,7 +176,7 @@ def fill_normal(out, name, low, high, k0, k1):
 
 
 @serial
-def fill_bounded(out, bound, name, low, high, k0, k1):
-    """Fill `out` (count,) int64 with integers in [0, bound), a slot each."""
-    for slot in range(out.size):
-        out[slot] = bounded(slot, bound, name, low, high, k0, k1)
+def fill_bounded(out, first, bound, name, low, high, k0, k1):
+    """Fill `out` (count,) int64 with integers in [0, bound), a slot each from slot `first` on."""
+    for place in range(out.size):
+        out[place] = bounded(first + place, bound, name, low, high, k0, k1)

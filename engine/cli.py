@@ -1,0 +1,318 @@
+"""The command `voxelmill`: errors without tracebacks, progress with rates, help with examples."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from voxelmill.engine.errors import SpecError, VoxelmillError
+from voxelmill.engine.version import VERSION
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Make labelled synthetic medical images, and read them at memory speed.\n\n"
+    "[bold]Examples[/bold]\n\n"
+    "  voxelmill recipes\n\n"
+    "  voxelmill plan examples/cxr_objects.yaml\n\n"
+    "  voxelmill make examples/cxr_objects.yaml -o cxr.zarr --count 2000 --workers 2\n\n"
+    "  voxelmill show cxr.zarr -o sheet.png\n\n"
+    "  voxelmill check cxr.zarr",
+)
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+SpecPath = Annotated[Path, typer.Argument(help="Spec (YAML).", show_default=False)]
+StorePath = Annotated[Path, typer.Argument(help="Store (.zarr folder).", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set a key of the spec: ranges.count=3.", metavar="KEY=VALUE"),
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="A recipe from outside: a Python file.")
+]
+Count = Annotated[int | None, typer.Option(help="Samples in all, instead of the spec's.")]
+Seed = Annotated[int | None, typer.Option(help="Seed, instead of the spec's.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad inputs out; says how many.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command; a mistake of the user's ends with its message and status 1."""
+    try:
+        app()
+    except KeyboardInterrupt as stop:
+        err.print(f"[yellow]{stop or 'stopped'}[/yellow]")
+        sys.exit(130)
+    except (VoxelmillError, IndexError) as error:
+        err.print(f"[bold red]{type(error).__name__}[/bold red]: ", end="")
+        err.print(str(error), markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"voxelmill {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _overrides(count: int | None, seed: int | None, sets: list[str] | None) -> list[str]:
+    named = {"count": count, "seed": seed}
+    return [f"{k}={v}" for k, v in named.items() if v is not None] + list(sets or [])
+
+
+def _size(nbytes: float) -> str:
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if nbytes < 1000 or unit == "TB":
+            return f"{nbytes:.3g} {unit}" if nbytes < 1000 else f"{nbytes:.0f} {unit}"
+        nbytes /= 1000
+    raise AssertionError
+
+
+def _skipped(plan: Any) -> None:
+    skipped = getattr(plan.inputs, "skipped", ())
+    if skipped:
+        err.print(f"[yellow]{len(skipped)} inputs left out:[/yellow]")
+        for line in skipped:
+            err.print(f"  {line}", markup=False)
+
+
+@app.command()
+def recipes() -> None:
+    """The recipes, with what each makes.
+
+    [bold]Example[/bold]: voxelmill recipes
+    """
+    from voxelmill.engine.recipes import known, load
+
+    table = Table("recipe", "version", "what it makes", box=None, header_style="bold")
+    for name in sorted(known()):
+        module: Any = load(name)
+        table.add_row(name, str(module.VERSION), (module.__doc__ or "").strip().split("\n")[0])
+    out.print(table)
+    out.print("\n`voxelmill schema RECIPE` lists all that a spec may set.")
+
+
+@app.command()
+def schema(recipe: Annotated[str, typer.Argument(help="Name of a recipe, or its file.")]) -> None:
+    """JSON Schema of a recipe's spec, for editors.
+
+    [bold]Example[/bold]: voxelmill schema cxr_objects > cxr_objects.schema.json
+    """
+    from voxelmill.engine import spec
+
+    print(json.dumps(spec.schema(recipe), indent=2))
+
+
+@app.command()
+def plan(
+    spec: SpecPath,
+    count: Count = None,
+    seed: Seed = None,
+    sets: Set = None,
+    recipe: RecipeFile = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, for the estimates.")] = 1,
+    skip_bad: SkipBad = False,
+    time_it: Annotated[
+        bool, typer.Option("--time/--no-time", help="Make a few samples to estimate the time.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """What a spec will make: fields, distributions, bytes, shards, files, memory and time.
+
+    [bold]Example[/bold]: voxelmill plan examples/cxr_objects.yaml --count 1000000 --workers 2
+    """
+    from voxelmill.engine.plan import open_plan
+    from voxelmill.engine.plan_page import estimate_seconds, facts, print_plan
+
+    opened = open_plan(spec, _overrides(count, seed, sets), recipe, skip_bad)
+    _skipped(opened)
+    seconds = None
+    if time_it:
+        with err.status("timing a few samples (the first time, kernels are compiled)"):
+            seconds = estimate_seconds(opened, workers)
+    if as_json:
+        print(json.dumps(facts(opened, workers, seconds), indent=2))
+    else:
+        print_plan(opened, workers, seconds, out)
+
+
+@contextmanager
+def _progress(total: int, unit: str = "samples") -> Iterator[Callable[[int, int, str], None]]:
+    """A line with samples/s, MB/s, time left and memory; plain lines where there is no terminal."""
+    from voxelmill.engine.progress import Line
+
+    with Line(err, total, unit) as line:
+        yield line.update
+
+
+@app.command()
+def make(
+    spec: SpecPath,
+    store: Annotated[Path, typer.Option("--output", "-o", help="Store to make or go on with.")],
+    count: Count = None,
+    seed: Seed = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    sets: Set = None,
+    recipe: RecipeFile = None,
+    shards: Annotated[
+        str | None, typer.Option(help="Only these shards, first:stop, for several machines.")
+    ] = None,
+    skip_bad: SkipBad = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Do not wait for another mill on these shards.")
+    ] = False,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Allow another class of machine than the store's.")
+    ] = False,
+) -> None:
+    """Make the store of a spec, or what is missing of it; a larger count grows it.
+
+    [bold]Examples[/bold]
+
+      voxelmill make examples/cxr_objects.yaml -o cxr.zarr --count 2000
+
+      voxelmill make examples/cxr_objects.yaml -o cxr.zarr --set ranges.count=3 --workers 2
+    """
+    from voxelmill.engine.plan import open_plan
+    from voxelmill.engine.run_local import make as run
+    from voxelmill.engine.run_local import missing_samples
+
+    opened = open_plan(spec, _overrides(count, seed, sets), recipe, skip_bad)
+    _skipped(opened)
+    part = _shards(shards, opened.description.shards)
+    with _progress(missing_samples(opened, store, part)) as update:
+        made = run(
+            opened,
+            store,
+            workers=workers,
+            shards=part,
+            take_over=take_over,
+            mixed=mixed,
+            progress=update,
+        )
+    rate = made.samples / made.seconds if made.seconds else 0.0
+    out.print(
+        f"{store}: {made.count} samples; {made.samples} new in {made.seconds:.1f} s "
+        f"({rate:.0f} samples/s, {made.nbytes / 1e6 / max(made.seconds, 1e-9):.0f} MB/s)"
+    )
+
+
+def _shards(text: str | None, shards: int) -> range | None:
+    if text is None:
+        return None
+    first, colon, stop = text.partition(":")
+    try:
+        return range(int(first or 0), int(stop or shards) if colon else int(first) + 1)
+    except ValueError:
+        raise SpecError(f"--shards {text!r}: write first:stop, as 0:8, or one number") from None
+
+
+@app.command()
+def show(
+    store: StorePath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture (PNG).")] = Path(
+        "sheet.png"
+    ),
+    index: Annotated[str, typer.Option(help="Samples: 0:24, or 3,7,12.")] = "0:24",
+) -> None:
+    """A contact sheet: images with instance outlines and a class legend.
+
+    [bold]Example[/bold]: voxelmill show cxr.zarr -o sheet.png --index 0:24
+    """
+    from voxelmill.engine.preview import sheet
+
+    shown = sheet(store, output, _indices(index))
+    out.print(f"{output}: {shown} samples")
+
+
+def _indices(text: str) -> list[int]:
+    try:
+        if ":" in text:
+            first, _, stop = text.partition(":")
+            return list(range(int(first or 0), int(stop)))
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SpecError(
+            f"--index {text!r}: write first:stop, as 0:24, or numbers, as 3,7"
+        ) from None
+
+
+@app.command()
+def check(store: StorePath, as_json: AsJson = False) -> None:
+    """Look at every shard: present, whole, hash right. Status 1 and the list if not.
+
+    [bold]Example[/bold]: voxelmill check cxr.zarr
+    """
+    from voxelmill.engine.store import check as look
+    from voxelmill.engine.store import read_description, state_of
+
+    start = time.monotonic()
+    problems = look(store)
+    if as_json:
+        print(json.dumps([vars(p) for p in problems], indent=2))
+    else:
+        for p in problems:
+            where = "" if p.shard is None else f"shard {p.shard}: "
+            out.print(f"{where}{p.file}: {p.what}; {p.cure}", markup=False, soft_wrap=True)
+        d, state = read_description(store), state_of(store)
+        verdict = "[red]not in order[/red]" if problems else "[green]in order[/green]"
+        out.print(
+            f"{store}: {verdict}, {state}, {d.count} samples in {d.shards} shards "
+            f"({time.monotonic() - start:.1f} s)"
+        )
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def remake(
+    store: StorePath,
+    index: Annotated[int, typer.Argument(help="Which sample.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="NPZ of its arrays.")
+    ] = None,
+    folder: Annotated[
+        str, typer.Option(help="Where relative input paths of the spec begin.")
+    ] = ".",
+    recipe: RecipeFile = None,
+) -> None:
+    """Make one sample again, alone, and compare it with the stored one byte for byte.
+
+    [bold]Example[/bold]: voxelmill remake cxr.zarr 1234 -o sample.npz
+    """
+    import numpy as np
+
+    from voxelmill.engine.remake import remake as again
+
+    remade = again(store, index, folder, recipe)
+    if output is not None:
+        np.savez_compressed(output, **remade.arrays)
+    for line in remade.differences:
+        out.print(line, markup=False, soft_wrap=True)
+    same = not remade.differences
+    out.print(f"sample {index}: {'the same bytes' if same else 'not as stored'}")
+    if not same:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""What a spec will make and cost, known before any work starts; and the job that makes it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voxelmill.engine.device_class import device_class, versions
+from voxelmill.engine.errors import SpecError
+from voxelmill.engine.mill import CHANNEL_BYTES, Job, batch_size, param_columns
+from voxelmill.engine.sample import Field, Ragged
+from voxelmill.engine.spec import Spec, content_digest, layout_digest, read_spec, spec_dict
+from voxelmill.engine.store import Description
+
+MOST_SAMPLES = 1024
+MOST_SHARD_BYTES = 320 << 20
+MOST_HELD_BYTES = 1 << 30
+MOST_MEMORY_BYTES = 3 << 29  # 1.5 GiB
+# Label maps are mostly background: zstd makes 1/20 to 1/120 of the published scenes (docs); a plan
+# counts with 1/8, so that a dense scene still fits.
+LABEL_SHARE = 1 / 8
+PROCESS_BYTES = 330 << 20  # an interpreter with NumPy, SciPy, Numba's kernels and a film cache
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A spec with its recipe and inputs opened: what will be made, and all that `make` needs.
+
+    sample_bytes: array -> bytes of a sample on disk, label maps by estimate.
+    """
+
+    spec: Spec
+    inputs: Any
+    description: Description
+    sample_bytes: dict[str, int]
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes on disk."""
+        return sum(self.sample_bytes.values()) * self.description.count
+
+    @property
+    def files(self) -> int:
+        """Files on disk: a shard file an array, a commit record a shard, metadata."""
+        arrays = len(self.sample_bytes) + sum(
+            isinstance(f, Ragged) for f in self.description.fields
+        )
+        return self.description.shards * (arrays + 1) + arrays + 2
+
+    def memory_bytes(self, workers: int = 1) -> int:
+        """Peak memory by estimate, all processes together."""
+        raw = sum(f.nbytes for f in self.description.fields if isinstance(f, Field))
+        batches = 6 * raw * self.job("").batch  # in render, in the channels' hands, and patches
+        each = PROCESS_BYTES + batches + CHANNEL_BYTES + held_bytes(self.description)
+        return each * workers + (150 << 20 if workers > 1 else 0)
+
+    def job(self, path: Any) -> Job:
+        """What a process needs to make shards of this in `path`."""
+        d, spec = self.description, self.spec
+        batch = min(batch_size(d.fields), d.samples_per_shard)
+        return Job(path, spec.module, spec.ranges, spec.seed, self.inputs, d, batch)
+
+
+def open_plan(
+    source: str | Path | Spec,
+    overrides: Sequence[str] = (),
+    recipe_file: str | Path | None = None,
+    skip_bad: bool = False,
+) -> Plan:
+    """Read and check a spec and its inputs. Raises SpecError or SourceError with all that is wrong."""
+    spec = source if isinstance(source, Spec) else read_spec(source, overrides, recipe_file)
+    recipe: Any = spec.module
+    inputs = None
+    if hasattr(recipe, "Inputs"):
+        inputs = recipe.open_inputs(spec.inputs, spec.folder, skip_bad)
+    if hasattr(recipe, "check_opened"):
+        recipe.check_opened(spec.ranges, inputs)
+    fields, columns = tuple(recipe.fields(spec.ranges)), param_columns(recipe, inputs)
+    per_shard = spec.samples_per_shard or default_samples_per_shard(fields, len(columns))
+    digest = inputs.digest if inputs is not None else ""
+    description = Description(
+        count=spec.count,
+        samples_per_shard=per_shard,
+        fields=fields,
+        columns=columns,
+        spec=spec_dict(spec),
+        content_digest=content_digest(spec, digest, recipe.VERSION),
+        layout_digest=layout_digest(per_shard, fields, spec.store),
+        recipe=spec.recipe,
+        recipe_version=recipe.VERSION,
+        device_class=device_class(),
+        inputs={} if inputs is None else {"digest": digest, "subjects": list(inputs.subjects)},
+        versions=versions(),
+    )
+    plan = Plan(spec, inputs, description, sample_bytes(fields, len(columns), spec))
+    _check_memory(plan)
+    return plan
+
+
+def sample_bytes(fields: Sequence[Field | Ragged], columns: int, spec: Spec) -> dict[str, int]:
+    """Array -> bytes of a sample on disk; label maps and rows are estimates."""
+    sizes = {"params": 8 * columns}
+    for f in fields:
+        if isinstance(f, Ragged):
+            sizes[f.name] = 4 + _row_bytes(f) * _usual_rows(f) // 4
+        elif f.is_label and spec.store.labels == "zstd":
+            sizes[f.name] = 20 + int(f.nbytes * LABEL_SHARE)
+        else:
+            sizes[f.name] = 20 + f.nbytes
+    return sizes
+
+
+def _row_bytes(f: Ragged) -> int:
+    itemsize = 4 if f.dtype.endswith("32") else 8
+    return itemsize * len(f.columns)
+
+
+def _usual_rows(f: Ragged) -> int:
+    return max(1, min(f.most, 512) // 2)
+
+
+def held_bytes(description: Description) -> int:
+    """What a shard's writer holds until the commit: rows and parameters; pixels go to disk at once."""
+    rows = sum(_row_bytes(f) * _usual_rows(f) for f in description.fields if isinstance(f, Ragged))
+    index = 16 * len(description.fields)
+    return description.samples_per_shard * (rows + 8 * len(description.columns) + index)
+
+
+def default_samples_per_shard(fields: Sequence[Field | Ragged], columns: int) -> int:
+    """The largest power of two up to 1,024 that keeps shard files at most 320 MiB.
+
+    Pixels are written as they come, so that what a writer holds (rows, parameters) bounds nothing
+    before the files do; both are checked.
+    """
+    n = MOST_SAMPLES
+    while n > 1:
+        files = [
+            f.nbytes * (LABEL_SHARE if f.is_label else 1) for f in fields if isinstance(f, Field)
+        ]
+        rows = [_row_bytes(f) * _usual_rows(f) for f in fields if isinstance(f, Ragged)]
+        held = n * (sum(rows) + 8 * columns)
+        if n * max([*files, 0]) <= MOST_SHARD_BYTES and 2 * held <= MOST_HELD_BYTES:
+            break
+        n //= 2
+    return n
+
+
+def _check_memory(plan: Plan) -> None:
+    need = plan.memory_bytes()
+    if need > MOST_MEMORY_BYTES:
+        fit = default_samples_per_shard(plan.description.fields, len(plan.description.columns))
+        raise SpecError(
+            f"samples_per_shard {plan.description.samples_per_shard} would need about "
+            f"{need / 2**30:.1f} GiB of memory, above 1.5 GiB; set samples_per_shard to {fit}, or "
+            "lower ranges.size"
+        )
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))

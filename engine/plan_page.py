@@ -1,0 +1,135 @@
+"""What `voxelmill plan` prints: fields, distributions, bytes, shards, files, memory and time."""
+
+import time
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from voxelmill.engine.draw import Choice, Distribution, Fixed, Integer, LogUniform, TruncatedNormal
+from voxelmill.engine.mill import draw_batch, render_batch
+from voxelmill.engine.plan import MOST_MEMORY_BYTES, Plan
+from voxelmill.engine.sample import Field
+from voxelmill.engine.writer import encode
+
+TIMED_SAMPLES = 64
+WORKER_START_S = 4.0  # a spawned worker imports, opens its inputs and loads its kernels
+
+
+def describe(value: Any) -> str:
+    """A distribution in words, as short as it can be."""
+    match value:
+        case Choice(weights):
+            total = sum(weights.values())
+            return ", ".join(f"{name} {w / total:.0%}" for name, w in weights.items() if w)
+        case Fixed(number):
+            return f"{number:g}"
+        case TruncatedNormal(low, high, mean, sd):
+            return f"normal {mean:g} +- {sd:g} in [{low:g}, {high:g}]"
+        case Distribution():
+            low, high = value.bounds()
+            kind = {Integer: "whole", LogUniform: "loguniform"}.get(type(value), "uniform")
+            return f"{kind} {low:g} .. {high:g}"
+    return str(value)
+
+
+def distributions(ranges: Any, prefix: str = "ranges") -> list[tuple[str, str, str, str]]:
+    """(key, what is drawn, unit, meaning) of every range."""
+    rows = []
+    for f in fields(ranges):
+        value, key = getattr(ranges, f.name), f"{prefix}.{f.name}"
+        if is_dataclass(value) and not isinstance(value, Distribution | Choice):
+            rows += distributions(value, key)
+        else:
+            unit = f.metadata.get("unit", "1")
+            rows.append((key, describe(value), unit, f.metadata.get("meaning", "")))
+    return rows
+
+
+def estimate_seconds(plan: Plan, workers: int) -> float:
+    """Seconds that the whole store would take: a few samples are drawn, rendered and packed."""
+    job = plan.job("")
+    encode(job.description, render_batch(job, draw_batch(job, range(job.batch))))  # compiles
+    start, done = time.perf_counter(), 0
+    while done < TIMED_SAMPLES and time.perf_counter() - start < 2:
+        indices = range(done, done + job.batch)
+        encode(job.description, render_batch(job, draw_batch(job, indices)))
+        done += job.batch
+    each = (time.perf_counter() - start) / done
+    return plan.description.count * each / workers + WORKER_START_S
+
+
+def facts(plan: Plan, workers: int, seconds: float | None) -> dict[str, Any]:
+    """The plan as JSON."""
+    d = plan.description
+    return {
+        "recipe": d.recipe,
+        "recipe_version": d.recipe_version,
+        "count": d.count,
+        "content_digest": d.content_digest,
+        "layout_digest": d.layout_digest,
+        "samples_per_shard": d.samples_per_shard,
+        "shards": d.shards,
+        "files": plan.files,
+        "bytes": plan.total_bytes,
+        "bytes_a_sample": plan.sample_bytes,
+        "memory_bytes": plan.memory_bytes(workers),
+        "seconds": seconds,
+        "inputs": len(plan.inputs.ids) if plan.inputs is not None else 0,
+        "distributions": [
+            {"key": key, "drawn": drawn, "unit": unit, "meaning": meaning}
+            for key, drawn, unit, meaning in distributions(plan.spec.ranges)
+        ],
+    }
+
+
+def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) -> None:
+    """The plan as tables."""
+    d = plan.description
+    out.print(f"[bold]{d.recipe}[/bold] version {d.recipe_version}, seed {plan.spec.seed}")
+    out.print(f"content {d.content_digest[:16]}  layout {d.layout_digest[:16]}\n")
+    out.print(_field_table(plan))
+    table = Table("range", "drawn", "unit", "meaning", box=None, header_style="bold")
+    for row in distributions(plan.spec.ranges):
+        table.add_row(*row)
+    out.print(table)
+    rows = [
+        ("samples", f"{d.count:,}"),
+        ("inputs", f"{len(plan.inputs.ids)} films" if plan.inputs is not None else "none"),
+        ("shards", f"{d.shards:,} of {d.samples_per_shard:,} samples"),
+        ("files", f"{plan.files:,}"),
+        ("on disk", f"about {plan.total_bytes / 1e9:.3g} GB (label maps estimated)"),
+        (
+            "peak memory",
+            f"about {plan.memory_bytes(workers) / 2**20:.0f} MiB with {workers} process"
+            f"{'es' if workers > 1 else ''} (bound {MOST_MEMORY_BYTES >> 20} MiB each)",
+        ),
+    ]
+    if seconds is not None:
+        rows.append(("time", f"about {_duration(seconds)} here with --workers {workers}"))
+    table = Table("", "", box=None, show_header=False)
+    for name, value in rows:
+        table.add_row(f"[bold]{name}[/bold]", value)
+    out.print(table)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _field_table(plan: Plan) -> Table:
+    table = Table("field", "type", "shape", "unit", "bytes a sample", "meaning", box=None)
+    for f in plan.description.fields:
+        nbytes = f"{plan.sample_bytes[f.name]:,}"
+        if isinstance(f, Field):
+            shape = " x ".join(f"{a} {n}" for a, n in zip(f.axes, f.shape, strict=True))
+            table.add_row(f.name, f.dtype, shape, f.unit, nbytes, f.meaning)
+        else:
+            shape = f"0..{f.most} rows x {len(f.columns)}"
+            table.add_row(f.name, f.dtype, shape, "", nbytes, f.meaning)
+    columns = len(plan.description.columns)
+    table.add_row("params", "float64", f"{columns}", "", f"{8 * columns}", "what was drawn once")
+    return table

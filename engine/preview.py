@@ -1,0 +1,184 @@
+"""A contact sheet of a store: images with outlines of what is labelled, and a legend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from voxelmill.engine.errors import StoreError
+from voxelmill.engine.reader import Reader, open_store
+from voxelmill.engine.sample import Field
+
+TILE_PX, GAP_PX, CAPTION_PX, HEADER_PX, LEGEND_PX = 380, 10, 22, 54, 46
+PAPER, INK, FAINT = (17, 19, 23), (232, 234, 238), (150, 156, 168)
+# Okabe-Ito with lighter darks: apart for colour-blind eyes and on grey films
+COLOURS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 190, 140),
+    (240, 228, 66),
+    (90, 140, 255),
+    (235, 110, 40),
+    (220, 130, 190),
+    (170, 240, 120),
+    (255, 90, 90),
+    (200, 200, 255),
+)
+
+RGB = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A mask to draw, its colour, and the part of it that is visible."""
+
+    mask: NDArray[np.bool_]
+    visible: NDArray[np.bool_]
+    colour: RGB
+
+
+def colour_of(value: int) -> RGB:
+    """The colour of a label value; background has none."""
+    return COLOURS[(value - 1) % len(COLOURS)]
+
+
+def sheet(path: str | Path, output: str | Path, indices: Sequence[int]) -> int:
+    """Draw the samples `indices` (those that exist) into the PNG `output`; returns how many.
+
+    Raises StoreError where the store has no image or none of the samples.
+    """
+    reader = open_store(path, partial=True)
+    made = set(reader.available().tolist())
+    there = [i for i in indices if i in made]
+    if not there:
+        raise StoreError(
+            f"{path}: none of the samples asked for is there; {len(made)} of {len(reader)} are made"
+        )
+    image_name = _image_field(reader)
+    columns = min(6, len(there))
+    rows = -(-len(there) // columns)
+    width = columns * (TILE_PX + GAP_PX) + GAP_PX
+    height = HEADER_PX + rows * (TILE_PX + CAPTION_PX + GAP_PX) + LEGEND_PX
+    picture = Image.new("RGB", (max(width, 780), height), PAPER)
+    pen = ImageDraw.Draw(picture)
+    _header(pen, reader, path)
+    for place, i in enumerate(there):
+        row, column = divmod(place, columns)
+        x = GAP_PX + column * (TILE_PX + GAP_PX)
+        y = HEADER_PX + row * (TILE_PX + CAPTION_PX + GAP_PX)
+        sample = reader[i]
+        picture.paste(_tile(sample, image_name, reader), (x, y))
+        pen.text((x + 2, y + TILE_PX + 3), _caption(sample, i, reader), FAINT, _font(13))
+    _legend(pen, reader, height - LEGEND_PX + 8, picture.width)
+    picture.save(output)
+    return len(there)
+
+
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+def _image_field(reader: Reader) -> str:
+    for name, field in reader.fields.items():
+        if isinstance(field, Field) and not field.is_label and len(field.shape) in (2, 3):
+            return name
+    raise StoreError(f"{reader.path} holds no image to show")
+
+
+def _flat(array: NDArray[Any]) -> NDArray[Any]:
+    """The picture of an array: itself, or the middle slice of a volume."""
+    return array if array.ndim == 2 else array[array.shape[0] // 2]
+
+
+def _outlines(sample: dict[str, Any], reader: Reader) -> list[Outline]:
+    """Instances where the store has them, else the classes of its label maps."""
+    if "modal" in sample and "objects" in sample:
+        columns = [c.name for c in reader.fields["objects"].columns]
+        modal, found = sample["modal"], []
+        for row in sample["objects"]:
+            number, kind = int(row[columns.index("id")]), int(row[columns.index("class")])
+            visible = modal == number
+            mask = visible
+            if "amodal" in sample:
+                mask = sample["amodal"] >> np.uint16(number - 1) & 1 != 0
+            found.append(Outline(mask, visible, colour_of(kind)))
+        return found
+    labels = [
+        n for n, f in reader.fields.items() if isinstance(f, Field) and f.is_label and n in sample
+    ]
+    return [
+        Outline(_flat(sample[name]) == value, _flat(sample[name]) == value, colour_of(value))
+        for name in labels[:1]
+        for value in np.unique(_flat(sample[name])).tolist()
+        if value
+    ]
+
+
+def _resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    small = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+    return np.asarray(small) > 64
+
+
+def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels around a mask, so that the object itself stays in sight."""
+    grown = np.pad(mask, 1)
+    around = grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
+    return around & ~mask
+
+
+def _tile(sample: dict[str, Any], image_name: str, reader: Reader) -> Image.Image:
+    grey = _flat(sample[image_name])
+    if grey.dtype != np.uint8:
+        low, high = np.percentile(grey, (0.5, 99.5))
+        grey = (np.clip((grey - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
+    scale = TILE_PX / max(grey.shape)
+    size = (round(grey.shape[1] * scale), round(grey.shape[0] * scale))
+    picture = Image.fromarray(grey).resize(size, Image.Resampling.LANCZOS).convert("RGB")
+    pixels = np.array(picture)
+    for outline in _outlines(sample, reader):
+        edge = _edge(_resized(outline.mask, size))
+        seen = _resized(outline.visible, size)
+        near = _edge(seen) | seen  # the hidden part of an outline is dotted
+        yx = np.add.outer(np.arange(size[1]), np.arange(size[0]))
+        pixels[edge & (near | (yx % 4 < 2))] = outline.colour
+    tile = Image.new("RGB", (TILE_PX, TILE_PX), PAPER)
+    tile.paste(Image.fromarray(pixels), ((TILE_PX - size[0]) // 2, (TILE_PX - size[1]) // 2))
+    return tile
+
+
+def _caption(sample: dict[str, Any], index: int, reader: Reader) -> str:
+    parts = [f"{index}"]
+    columns = reader.description.columns
+    for column, value in zip(columns, sample.get("params", ()), strict=True):
+        if column.name == "input":
+            parts.append(column.categories[int(value)])
+    if "objects" in sample:
+        n = len(sample["objects"])
+        parts.append("no object" if n == 0 else f"{n} object{'s' if n > 1 else ''}")
+    return "  ·  ".join(parts)
+
+
+def _header(pen: ImageDraw.ImageDraw, reader: Reader, path: str | Path) -> None:
+    d = reader.description
+    pen.text((GAP_PX + 2, 8), f"{Path(path).name}  -  {d.recipe}", INK, _font(20))
+    text = f"{d.count:,} samples  ·  seed {d.spec.get('seed')}  ·  content {d.content_digest[:12]}"
+    pen.text((GAP_PX + 2, 33), text, FAINT, _font(13))
+
+
+def _legend(pen: ImageDraw.ImageDraw, reader: Reader, y: int, width: int) -> None:
+    labels = next((v for v in reader.labels.values() if v), {})
+    x = GAP_PX + 2
+    for value, name in labels.items():
+        if not int(value):
+            continue
+        pen.rectangle((x, y + 3, x + 14, y + 15), outline=colour_of(int(value)), width=3)
+        pen.text((x + 20, y), name, INK, _font(14))
+        x += 34 + int(pen.textlength(name, _font(14)))
+        if x > width - 120:
+            x, y = GAP_PX + 2, y + 19
+    if "amodal" in reader.fields:
+        pen.text((x + 12, y), "dotted: hidden under a later object", FAINT, _font(13))
