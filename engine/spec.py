@@ -46,9 +46,7 @@ class Spec:
     """
 
     recipe: str = field(metadata={"meaning": "name of the recipe"})
-    count: int = field(
-        metadata={"meaning": "how many samples", "low": 1, "high": 10**12, "unit": "samples"}
-    )
+    count: int = field(metadata={"meaning": "how many samples", "low": 1, "high": 10**12})
     ranges: Any = field(metadata={"meaning": "what is drawn, and from which ranges"})
     inputs: Any = field(metadata={"meaning": "real data that samples are made from"})
     seed: int = ranged(0, "of all random numbers", low=0, high=2**64 - 1)

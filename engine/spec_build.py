@@ -35,6 +35,14 @@ from voxelmill.engine.spec_ranges import (
 )
 from voxelmill.engine.spec_yaml import Node, Problems, plain
 
+_WANTED = {  # by pydantic's type of error
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a word",
+    "tuple_type": "a list",
+}
 _NAMES = {form: name for name, form in FORMS.items()}
 
 
@@ -137,10 +145,10 @@ def _leaf(hint: Any, metadata: Mapping[str, Any], node: Node, key: str, problems
                     where = inside[step]
                 elif isinstance(inside, dict) and step in inside:
                     where = inside[str(step)]
-            message = found["msg"].replace("Input should be", "must be")
-            message = message.replace("a valid integer", "a whole number")
-            message = message.replace("valid array", "list").replace("valid ", "")
-            problems.add(where.place, key, f"{message}, not {show(where)}")
+            wanted = _WANTED.get(found["type"]) or found["msg"].removeprefix("Input should be ")
+            if found["type"] in ("missing", "too_long"):
+                where, wanted = node, f"a list of {len(get_args(hint))} values"
+            problems.add(where.place, key, f"must be {wanted}, not {show(where)}")
         return None
     for number in value if isinstance(value, tuple) else (value,):
         if is_number(number):
