@@ -5,6 +5,7 @@ uint64) and its crc32c: what TensorStore writes for the whole shard at once, wit
 `encode` is the dear part (zstd, crc32c); it keeps nothing and may run in any thread.
 """
 
+import math
 import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -270,7 +271,7 @@ class _RaggedRows:
 
 def _packed(blocks: NDArray[Any], level: int | None) -> list[tuple[Any, bytes]]:
     """The payload and crc32c of each block (block, ...): zstd at `level`, or a view if None."""
-    flat = blocks.reshape(len(blocks), -1).view(np.uint8)
+    flat = blocks.reshape(len(blocks), math.prod(blocks.shape[1:])).view(np.uint8)
     if level is None:
         return [(block, _crc(block)) for block in flat]
     compressor = zstandard.ZstdCompressor(level=level)  # its own: it is not thread safe

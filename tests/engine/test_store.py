@@ -1,0 +1,320 @@
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stores
+import tensorstore
+import xarray
+import zarr
+from voxelmill.engine.commit import read_manifest, record_path
+from voxelmill.engine.errors import StoreError
+from voxelmill.engine.files import temporary_name
+from voxelmill.engine.group import consolidated
+from voxelmill.engine.layout import array_metadata, shard_files
+from voxelmill.engine.sample import Column, Field, Ragged
+from voxelmill.engine.store import (
+    Description,
+    check,
+    committed,
+    create,
+    finish,
+    forget,
+    missing,
+    read_description,
+    remove_leftovers,
+    state_of,
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return stores.make(tmp_path / "x.zarr")
+
+
+def test_a_description_goes_through_its_attributes():
+    d = stores.describe()
+    assert Description.from_attributes(json.loads(json.dumps(d.to_attributes()))) == d
+    assert (d.shards, [d.samples_in(k) for k in range(3)]) == (3, [4, 4, 3])
+    with pytest.raises(ValueError, match=r"shard 3 is not in 0\.\.2"):
+        d.samples_in(3)
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        (Field("index", "uint8", (), ()), "cannot be called 'index'"),
+        (Field("a/b", "uint8", (), ()), "cannot be called 'a/b'"),
+        (Field("image", "uint8", (), ()), "cannot be called 'image'"),
+        (Field("objects_start", "uint8", (), ()), "cannot be called 'objects_start'"),
+        (Field("name", "<U3", (), ()), "dtype '<U3' is not one of"),
+        (Field("two", "uint8", ("z",), (2, 3)), "do not go together"),
+        (Field("low", "uint8", ("y",), (4,)), "axis 'y' is 4 in low and 5 in image"),
+        (Ragged("none", (), 3), "at least one column"),
+    ],
+)
+def test_what_others_could_not_open_is_refused(field, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        stores.describe(fields=(*stores.FIELDS, field))
+
+
+def test_states_and_shards(tmp_path):
+    path, d = tmp_path / "x.zarr", stores.describe()
+    create(path, d)
+    create(path, d)
+    assert (state_of(path), missing(path), committed(path)) == ("making", [0, 1, 2], set())
+    assert read_description(path) == d
+    stores.write(path, d, 1)
+    assert (missing(path), committed(path)) == ([0, 2], {1})
+    with pytest.raises(StoreError, match="shards 0, 2 are not made yet; run the same make again"):
+        finish(path)
+    stores.make(path, d)
+    before = stores.contents(path)
+    finish(path)
+    create(path, d)
+    assert stores.contents(path) == before
+    assert (state_of(path), missing(path), committed(path)) == ("whole", [], {0, 1, 2})
+    assert set(before) == {
+        "zarr.json",
+        "commits.bin",
+        *(f"{name}/zarr.json" for name in array_metadata(d)),
+        *(f"commits/{k:08d}.json" for k in range(3)),
+        *(file for k in range(3) for file in shard_files(d, k).values()),
+    }
+    assert check(path) == []
+
+
+def test_the_same_bytes_however_made(tmp_path, store):
+    path, d = tmp_path / "y.zarr", stores.describe()
+    create(path, d)
+    for shard, by in ((2, 1), (0, 3), (2, 2), (1, 4)):  # any order, any batch, and one twice
+        stores.write(path, d, shard, by)
+    finish(path)
+    assert stores.contents(path) == stores.contents(store)
+
+
+def test_zarr_reads_all_of_it(store):
+    with pytest.warns(UserWarning, match="commits"):  # without the consolidated metadata it lists
+        listed = dict(zarr.open_group(store, mode="r", use_consolidated=False).arrays())
+    found = dict(zarr.open_group(store, mode="r", use_consolidated=True).arrays())
+    assert set(found) == set(listed) == set(array_metadata(stores.describe()))
+    assert found["image"].metadata.dimension_names == ("sample", "y", "x")
+    for i in range(11):
+        due = stores.sample(i)
+        for name in ("image", "mask", "inside", "params"):
+            np.testing.assert_array_equal(found[name][i], due[name])
+            assert found[name].dtype == due[name].dtype
+        k, s = divmod(i, 4)
+        a, b = found["objects_start"][k, s : s + 2]
+        np.testing.assert_array_equal(found["objects"][k, a:b], due["objects"])
+
+
+def test_xarray_sees_names_axes_units_and_labels(store):
+    data = xarray.open_zarr(store)
+    assert data.image.dims == ("sample", "y", "x")
+    assert data.image.attrs["unit"] == "grey"
+    assert data.mask.attrs["labels"] == {"0": "background", "1": "wire", "10": "clip"}
+    assert [c["name"] for c in data.params.attrs["columns"]] == ["subject", "angle"]
+    assert data.params.attrs["columns"][0]["categories"] == list(stores.SUBJECTS)
+    assert data.objects.dims == ("shard", "objects_row", "objects_column")
+    np.testing.assert_array_equal(data.mask[7], stores.sample(7)["mask"])
+
+
+def test_tensorstore_opens_every_array_and_lacks_no_sample(store):
+    for name, metadata in array_metadata(stores.describe()).items():
+        array = tensorstore.open(
+            {
+                "driver": "zarr3",
+                "kvstore": {"driver": "file", "path": f"{store}/{name}/"},
+                "fill_missing_data_reads": False,
+            }
+        ).result()
+        assert array.domain.labels == tuple(metadata["dimension_names"])
+        if name in ("image", "mask", "inside", "params"):  # image 5 and masks 0, 3.. are all zero
+            due = np.stack([stores.sample(i)[name] for i in range(11)])
+            np.testing.assert_array_equal(array.read().result(), due)
+
+
+def test_consolidated_metadata_is_what_zarr_writes(tmp_path, store):
+    for name in array_metadata(stores.describe()):
+        (tmp_path / "z.zarr" / name).mkdir(parents=True)
+        shutil.copy(store / name / "zarr.json", tmp_path / "z.zarr" / name)
+    (tmp_path / "z.zarr/zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    with pytest.warns(UserWarning, match="not part in the Zarr format 3"):
+        zarr.consolidate_metadata(tmp_path / "z.zarr")
+    written = json.loads((tmp_path / "z.zarr/zarr.json").read_text())["consolidated_metadata"]
+    ours = json.loads((store / "zarr.json").read_text())["consolidated_metadata"]
+    assert ours == written == consolidated(stores.describe())
+
+
+def test_the_manifest_holds_what_the_records_hold(store):
+    files = read_manifest(store, stores.describe())
+    for shard in range(3):
+        record = json.loads(record_path(store, shard).read_text())
+        assert {n: vars(s) for n, s in files[shard].items()} == record["files"]
+    damaged = bytearray((store / "commits.bin").read_bytes())
+    damaged[60] ^= 1
+    (store / "commits.bin").write_bytes(damaged)
+    with pytest.raises(StoreError, match=r"commits\.bin is damaged.*voxelmill make"):
+        committed(store)
+    assert any(p.file == "commits.bin" for p in check(store))
+    finish(store)
+    assert check(store) == []
+
+
+def test_another_spec_is_refused_key_by_key(store):
+    d = stores.describe()
+    spec = {**d.spec, "seed": 4, "ranges": {"size": (5, 7), "noise": {"uniform": [0.1, 0.3]}}}
+    with pytest.raises(StoreError) as caught:
+        create(store, replace(d, spec=spec, content_digest="f" * 64))
+    assert str(caught.value).splitlines()[1:-1] == [
+        "  seed: 3 in the store, 4 in the spec",
+        "  ranges.noise.uniform: [0.1, 0.2] in the store, [0.1, 0.3] in the spec",
+    ]
+    with pytest.raises(StoreError, match="samples_per_shard: 4 in the store, 8 in the spec"):
+        create(store, replace(d, samples_per_shard=8, layout_digest="f" * 64))
+    with pytest.raises(StoreError, match="content_digest: c+ in the store, f+ in the spec"):
+        create(store, replace(d, content_digest="f" * 64))
+    create(store, replace(d, spec={**d.spec, "inputs": "elsewhere"}))  # same digests: the same
+
+
+def test_a_newer_format_is_refused(store):
+    group = json.loads((store / "zarr.json").read_text())
+    group["attributes"]["voxelmill"]["format"] = 99
+    (store / "zarr.json").write_text(json.dumps(group))
+    with pytest.raises(StoreError, match=r"format version 99.*versions up to 1; install a newer"):
+        read_description(store)
+    with pytest.raises(StoreError, match="format version 99"):
+        create(store, stores.describe())
+
+
+def test_what_is_no_store_is_refused(tmp_path):
+    with pytest.raises(StoreError, match="there is no store at .*voxelmill make"):
+        read_description(tmp_path / "none.zarr")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/thesis.txt").write_text("dear")
+    (tmp_path / "file").write_text("dear")
+    for name in ("full", "file"):
+        with pytest.raises(StoreError, match="exists and is no voxelmill store; name another"):
+            create(tmp_path / name, stores.describe())
+    zarr.create_group(tmp_path / "other.zarr")
+    with pytest.raises(StoreError, match="voxelmill did not make"):
+        create(tmp_path / "other.zarr", stores.describe())
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/zarr.json").write_text("{")
+    with pytest.raises(StoreError, match="is not JSON"):
+        remove_leftovers(tmp_path / "bad")
+    assert (tmp_path / "full/thesis.txt").read_text() == "dear"
+    (tmp_path / "empty").mkdir()
+    create(tmp_path / "empty", stores.describe())
+
+
+def test_an_unwritable_path_is_said_in_words(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot be written \(Not a directory.*-o"):
+        create(tmp_path / "file/x.zarr", stores.describe())
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(StoreError, match=r"cannot be written \(Permission denied"):
+        create(tmp_path / "x.zarr", stores.describe())
+
+
+def _flip(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 4
+    file.write_bytes(data)
+
+
+def test_check_names_what_is_damaged_and_make_cures_it(store):
+    before = stores.contents(store)
+    d, image = read_description(store), store / "image/c/1/0/0"
+    _flip(image)
+    (problem,) = check(store)
+    assert (problem.shard, problem.file) == (1, "image/c/1/0/0")
+    assert "its bytes are not those that were written" in str(problem)
+    forget(store, [1])
+    assert (state_of(store), missing(store)) == ("making", [1])
+    assert stores.contents(stores.make(store, d)) == before
+
+    objects = store / "objects/c/2/0/0"
+    objects.write_bytes(objects.read_bytes()[:-1])
+    (store / "runs_start/c/0/0").unlink()
+    found = {p.file: p for p in check(store)}
+    assert set(found) == {"objects/c/2/0/0", "runs_start/c/0/0"}
+    size = len(before["objects/c/2/0/0"])
+    assert f"has {size - 1:,} bytes instead of {size:,}" in found["objects/c/2/0/0"].what
+    assert found["runs_start/c/0/0"].what == "is missing"
+    assert missing(store) == [0, 2]  # seen by their sizes, with no check
+    assert stores.contents(stores.make(store, d)) == before
+
+
+def test_check_sees_metadata_and_swapped_shards(store):
+    before = stores.contents(store)
+    a, b = store / "image/c/0/0/0", store / "image/c/1/0/0"
+    a.rename(store / "image/t"), b.rename(a), (store / "image/t").rename(b)
+    assert [p.shard for p in check(store)] == [0, 1]
+    a.rename(store / "image/t"), b.rename(a), (store / "image/t").rename(b)
+
+    text = (store / "mask/zarr.json").read_text()
+    (store / "mask/zarr.json").write_text(text.replace("wire", "tube"))
+    assert [p.file for p in check(store)] == ["mask/zarr.json"]
+    (store / "mask/zarr.json").unlink()
+    group = json.loads((store / "zarr.json").read_text())
+    group["consolidated_metadata"]["metadata"]["image"]["attributes"]["unit"] = "kg"
+    (store / "zarr.json").write_text(json.dumps(group))
+    assert [p.file for p in check(store)] == ["mask/zarr.json", "zarr.json"]
+    finish(store)
+    assert stores.contents(store) == before
+
+
+def test_a_record_that_is_damaged_is_as_none(store):
+    forget(store, [])
+    record_path(store, 1).write_text('{"shard": 1, "sam')
+    assert missing(store) == [1]
+    record_path(store, 1).write_text('{"shard": 1, "files": []}')
+    assert committed(store) == {0, 2}
+    assert [p.shard for p in check(store)] == [1]
+    assert "is not made yet" in str(check(store)[0])
+
+
+def test_leftovers_of_the_dead_are_named_and_removed(store):
+    live = temporary_name(store / "image/c/1/0/0")
+    live.write_bytes(b"12")
+    parts = live.name.split(".")
+    dead = live.with_name(".".join([*parts[:2], "999999999", "5", *parts[4:]]))
+    elsewhere = live.with_name(".".join([parts[0], "00000000", *parts[2:]]))
+    for file in (dead, elsewhere):
+        file.write_bytes(b"123")
+    mine = store / "image/my.partial"
+    mine.write_text("a user's own file")
+    problems = check(store)
+    assert {p.file for p in problems} == {f"image/c/1/0/{f.name}" for f in (live, dead, elsewhere)}
+    assert {p.shard for p in problems} == {1}
+    assert remove_leftovers(store) == [dead]
+    assert live.exists()
+    assert elsewhere.exists()
+    assert mine.exists()
+    with pytest.raises(StoreError, match="no store"):
+        remove_leftovers(store / "image/c")
+
+
+@pytest.mark.parametrize("images", ["raw", "zstd"])
+@pytest.mark.parametrize("labels", ["raw", "zstd"])
+def test_codecs_go_by_the_spec(tmp_path, images, labels):
+    d = stores.describe()
+    packing = {"images": images, "labels": labels, "zstd_level": 3}
+    d = replace(d, spec={**d.spec, "store": packing})
+    stores.make(tmp_path / "x.zarr", d)
+    group = dict(zarr.open_group(tmp_path / "x.zarr", mode="r").arrays())
+    for name, kind in (("image", images), ("mask", labels), ("objects", labels)):
+        codecs = array_metadata(d)[name]["codecs"][0]["configuration"]["codecs"]
+        assert ("zstd" in [c["name"] for c in codecs]) == (kind == "zstd")
+        if name != "objects":
+            np.testing.assert_array_equal(group[name][7], stores.sample(7)[name])
+    assert check(tmp_path / "x.zarr") == []
