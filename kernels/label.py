@@ -11,9 +11,7 @@ from numba import cuda, prange, uint16
 
 from voxelmill.kernels.device import body, launch, loop, serial, xp_of
 from voxelmill.kernels.distance import COVERED
-from voxelmill.kernels.tiles import check_patches, check_rows, touched
-
-TILE = 64  # pixels a side: rows long enough for vectors, tiles enough for threads
+from voxelmill.kernels.tiles import check_patches, check_rows, strip, touched
 
 
 class Maps(NamedTuple):
@@ -62,12 +60,12 @@ def _maps_at(
 @loop
 def _maps_cpu(
     modal, amodal, semantic, coverage, windows, starts, ids, classes, tiles, item_starts, items,
-    tile,
+    tall, wide,
 ):  # fmt: skip
     for t in prange(tiles.shape[0]):
         n, y0, x0 = tiles[t]
-        x1 = min(x0 + tile, modal.shape[2])
-        for y in range(y0, min(y0 + tile, modal.shape[1])):
+        x1 = min(x0 + wide, modal.shape[2])
+        for y in range(y0, min(y0 + tall, modal.shape[1])):
             _maps_at(
                 n, y, x0, x1, item_starts[t], item_starts[t + 1], modal, amodal, semantic,
                 coverage, windows, starts, ids, classes, items,
@@ -77,12 +75,12 @@ def _maps_cpu(
 @cuda.jit
 def _maps_gpu(
     modal, amodal, semantic, coverage, windows, starts, ids, classes, tiles, item_starts, items,
-    tile,
+    tall, wide,
 ):  # fmt: skip
     i = cuda.grid(1)
-    t = i // (tile * tile)
+    t = i // (tall * wide)
     if t < tiles.shape[0]:
-        y, x = tiles[t, 1] + i // tile % tile, tiles[t, 2] + i % tile
+        y, x = tiles[t, 1] + i // wide % tall, tiles[t, 2] + i % wide
         if y < modal.shape[1] and x < modal.shape[2]:
             _maps_at(
                 tiles[t, 0], y, x, x + 1, item_starts[t], item_starts[t + 1], modal, amodal,
@@ -109,10 +107,12 @@ def maps(
         raise ValueError(f"classes are uint8, not {classes.dtype}")
     xp, shape = xp_of(coverage), (batch, *canvas_shape)
     made = Maps(*(xp.zeros(shape, dtype) for dtype in (ids.dtype, np.uint16, np.uint8)))
-    tiles, item_starts, items = touched(windows, samples, canvas_shape, batch, TILE)
+    tile = strip(canvas_shape)
+    tiles, item_starts, items = touched(windows, samples, canvas_shape, batch, tile)
+    count = tiles.shape[0] * tile[0] * tile[1]
     launch(
-        _maps_cpu, _maps_gpu, tiles.shape[0] * TILE * TILE, *made, coverage, windows, starts, ids,
-        classes, tiles, item_starts, items, TILE,
+        _maps_cpu, _maps_gpu, count, *made, coverage, windows, starts, ids,
+        classes, tiles, item_starts, items, *tile,
     )  # fmt: skip
     return made
 

@@ -18,11 +18,11 @@ from voxelmill.kernels.tiles import (
     patch_of,
     place_of,
     row_starts,
+    strip,
     touched,
 )
 
 REACH = 4  # a Gaussian is cut off at this many sigma: 6e-5 of it lies beyond
-TILE = 64  # pixels a side: rows long enough for vectors, tiles enough for threads
 
 
 @body
@@ -145,44 +145,52 @@ def _compose_at(
     textures, texture_starts, items, top,
 ):  # fmt: skip
     """Pixels x0..x1 of row y of sample n under layers items[first:last]; v is their scratch."""
-    line = out[n, y, x0:x1]
-    for k in range(x1 - x0):
+    start, stop = x1, x0  # what any layer reaches
+    for item in range(first, last):
+        s = items[item]
+        if 0 <= y - windows[s, 0] < windows[s, 2]:
+            start = min(start, max(x0, windows[s, 1]))
+            stop = max(stop, min(x1, windows[s, 1] + windows[s, 3]))
+    if start >= stop:
+        return
+    line = out[n, y, start:stop]
+    for k in range(stop - start):
         v[k] = float32(line[k])
     for item in range(first, last):
         s = items[item]
-        row, width = y - windows[s, 0], windows[s, 3]
-        left, right = max(x0, windows[s, 1]), min(x1, windows[s, 1] + width)
-        if 0 <= row < windows[s, 2] and left < right:
-            there = row * width + left - windows[s, 1]
-            share = alpha[starts[s] + there : starts[s] + there + right - left]
-            under = v[left - x0 : right - x0]
+        left = max(start, windows[s, 1])
+        size = min(stop, windows[s, 1] + windows[s, 3]) - left
+        if 0 <= y - windows[s, 0] < windows[s, 2] and size > 0:
+            under = v[left - start : left - start + size]
+            there = (y - windows[s, 0]) * windows[s, 3] + left - windows[s, 1]
+            share = alpha[starts[s] + there : starts[s] + there + size]
             strength, g = opacity[s], grey[s]
             if texture_starts[s + 1] > texture_starts[s]:
                 there += texture_starts[s]
-                texture = textures[there : there + right - left]
-                for k in range(right - left):
+                texture = textures[there : there + size]
+                for k in range(size):
                     under[k] += share[k] * strength * (texture[k] - under[k])
             else:
-                for k in range(right - left):
+                for k in range(size):
                     under[k] += share[k] * strength * (g - under[k])
     if top > float32(0):
-        for k in range(x1 - x0):
+        for k in range(stop - start):
             line[k] = int32(min(max(v[k], float32(0)), top) + float32(0.5))
     else:
-        for k in range(x1 - x0):
+        for k in range(stop - start):
             line[k] = v[k]
 
 
 @loop
 def _compose_cpu(
     out, alpha, windows, starts, opacity, grey, textures, texture_starts,
-    tiles, item_starts, items, tile, top,
+    tiles, item_starts, items, tall, wide, top,
 ):  # fmt: skip
     for t in prange(tiles.shape[0]):
-        v = np.empty(tile, np.float32)
+        v = np.empty(wide, np.float32)
         n, y0, x0 = tiles[t]
-        x1 = min(x0 + tile, out.shape[2])
-        for y in range(y0, min(y0 + tile, out.shape[1])):
+        x1 = min(x0 + wide, out.shape[2])
+        for y in range(y0, min(y0 + tall, out.shape[1])):
             _compose_at(
                 n, y, x0, x1, item_starts[t], item_starts[t + 1], v, out, alpha, windows, starts,
                 opacity, grey, textures, texture_starts, items, top,
@@ -192,12 +200,12 @@ def _compose_cpu(
 @cuda.jit
 def _compose_gpu(
     out, alpha, windows, starts, opacity, grey, textures, texture_starts,
-    tiles, item_starts, items, tile, top,
+    tiles, item_starts, items, tall, wide, top,
 ):  # fmt: skip
     i = cuda.grid(1)
-    t = i // (tile * tile)
+    t = i // (tall * wide)
     if t < tiles.shape[0]:
-        y, x = tiles[t, 1] + i // tile % tile, tiles[t, 2] + i % tile
+        y, x = tiles[t, 1] + i // wide % tall, tiles[t, 2] + i % wide
         if y < out.shape[1] and x < out.shape[2]:
             v = cuda.local.array(1, float32)
             _compose_at(
@@ -233,10 +241,12 @@ def compose(
     _check_films(backgrounds, choice, batch)
     _check_textures(textures, texture_starts, starts)
     out = xp.take(backgrounds, choice, axis=0)
-    tiles, item_starts, items = touched(windows, samples, out.shape[1:], batch, TILE)
+    tile = strip(out.shape[1:])
+    tiles, item_starts, items = touched(windows, samples, out.shape[1:], batch, tile)
+    count = tiles.shape[0] * tile[0] * tile[1]
     launch(
-        _compose_cpu, _compose_gpu, tiles.shape[0] * TILE * TILE, out, alpha, windows, starts,
-        opacity, grey, textures, texture_starts, tiles, item_starts, items, TILE,
+        _compose_cpu, _compose_gpu, count, out, alpha, windows, starts,
+        opacity, grey, textures, texture_starts, tiles, item_starts, items, *tile,
         np.float32(_TOP[backgrounds.dtype.name]),
     )  # fmt: skip
     return out

@@ -10,7 +10,8 @@ import numpy as np
 
 from voxelmill.kernels.device import body, serial, xp_of
 
-TILE = 32  # pixels a side
+TILE = 32, 32  # height, width in pixels
+STRIP_HEIGHT, STRIP_WIDTH = 16, 1024  # rows long enough for vectors, strips enough for threads
 
 
 @body
@@ -35,8 +36,8 @@ def place_of(i, windows, starts):
 
 
 @serial
-def _bin(windows, samples, height, width, batch, tile):
-    rows, columns = (height + tile - 1) // tile, (width + tile - 1) // tile
+def _bin(windows, samples, height, width, batch, tall, wide):
+    rows, columns = (height + tall - 1) // tall, (width + wide - 1) // wide
     spans = np.zeros((windows.shape[0], 4), np.int64)  # first and past-last tile row and column
     held = np.zeros(batch * rows * columns, np.int64)
     for s in range(windows.shape[0]):
@@ -44,7 +45,7 @@ def _bin(windows, samples, height, width, batch, tile):
         y1 = min(windows[s, 0] + windows[s, 2], height)
         x1 = min(windows[s, 1] + windows[s, 3], width)
         if y0 < y1 and x0 < x1:
-            spans[s] = y0 // tile, (y1 - 1) // tile + 1, x0 // tile, (x1 - 1) // tile + 1
+            spans[s] = y0 // tall, (y1 - 1) // tall + 1, x0 // wide, (x1 - 1) // wide + 1
         for ty in range(spans[s, 0], spans[s, 1]):
             for tx in range(spans[s, 2], spans[s, 3]):
                 held[(samples[s] * rows + ty) * columns + tx] += 1
@@ -56,7 +57,7 @@ def _bin(windows, samples, height, width, batch, tile):
     for k in range(held.size):
         if held[k]:
             tiles[t, 0] = k // (rows * columns)
-            tiles[t, 1], tiles[t, 2] = k // columns % rows * tile, k % columns * tile
+            tiles[t, 1], tiles[t, 2] = k // columns % rows * tall, k % columns * wide
             item_starts[t + 1] = item_starts[t] + held[k]
             held[k] = item_starts[t]  # from here on: where the tile's next item goes
             t += 1
@@ -70,12 +71,16 @@ def _bin(windows, samples, height, width, batch, tile):
 
 
 def touched(
-    windows: Any, samples: Any, canvas_shape: tuple[int, int], batch: int, tile: int = TILE
+    windows: Any,
+    samples: Any,
+    canvas_shape: tuple[int, int],
+    batch: int,
+    tile: tuple[int, int] = TILE,
 ) -> tuple[Any, Any, Any]:
     """The tiles of `batch` canvases that patches touch, and the patches of each.
 
     windows: (patch, 4) int32; samples: (patch,) int32, the canvas of each patch, in [0, batch);
-    canvas_shape: height and width in pixels; tile: the side of a tile in pixels.
+    canvas_shape, tile: height and width in pixels.
     Returns tiles (tile, 3) int32 (sample, y0, x0) in ascending order, item_starts (tile + 1,)
     int64 and items int32: tile t holds patches items[item_starts[t]:item_starts[t + 1]], in
     ascending order, which is their z-order. Made on the host, returned on the side of `windows`.
@@ -88,8 +93,13 @@ def touched(
         raise ValueError(
             f"samples {samples.min()}..{samples.max()} of patches are not in [0, {batch})"
         )
-    made = _bin(windows, samples, *canvas_shape, batch, tile)
+    made = _bin(windows, samples, *canvas_shape, batch, *tile)
     return made if xp is np else tuple(xp.asarray(array) for array in made)
+
+
+def strip(canvas_shape: tuple[int, int]) -> tuple[int, int]:
+    """The tile for kernels that go along rows: as wide as the canvas, up to `STRIP_WIDTH`."""
+    return STRIP_HEIGHT, max(1, min(canvas_shape[1], STRIP_WIDTH))
 
 
 def on_host(array: Any) -> Any:

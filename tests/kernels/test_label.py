@@ -7,7 +7,7 @@ from reference.tiles import random_patches
 
 from voxelmill.kernels import label
 
-SHAPE = (71, 133)  # tiles are 64 a side: uneven ends both ways
+SHAPE = (71, 133)  # strips of 16 rows: an uneven end
 
 
 def scene(seed, dtype="uint8", counts=(4, 0, 19)):
@@ -30,6 +30,15 @@ def test_maps_and_measures_are_those_of_the_twin(seed, dtype):
     measured = label.measure(*shapes[:5], ours.modal)
     for a, b in zip(measured, twin.measure(*shapes[:5], ours.modal), strict=True):
         assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_canvas_wider_than_a_strip():
+    samples = np.zeros(7, np.int32)
+    windows, starts, coverage = random_patches(3, samples, (20, 1500), (30, 900))
+    shapes = coverage, windows, starts, samples, np.arange(1, 8, dtype=np.uint8)
+    rest = np.arange(7, 0, -1, dtype=np.uint8), 1, (20, 1500)
+    for a, b in zip(label.maps(*shapes, *rest), twin.maps(*shapes, *rest), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

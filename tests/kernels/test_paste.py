@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from voxelmill.kernels import distance, paste
 
-SHAPE = (71, 133)  # tiles are 64 a side: uneven ends both ways
+SHAPE = (71, 133)  # strips of 16 rows: an uneven end
 
 
 def scene(seed, dtype="uint8", samples=(0, 0, 0, 0, 1, 2, 2, 2, 2, 2), textured=True):
@@ -44,6 +44,19 @@ def test_composition_is_that_of_the_twin(seed, dtype):
         off = ours.astype(int) - theirs
         assert np.abs(off).max() <= 1
         assert np.count_nonzero(off) <= off.size * (1e-5 if dtype == "uint8" else 1e-2)
+
+
+def test_a_canvas_wider_than_a_strip():
+    random = np.random.default_rng(3)
+    windows = np.array([[1, 990, 5, 60], [3, -5, 8, 1200], [0, 1090, 9, 40]], np.int32)
+    starts = np.concatenate([[0], np.cumsum(windows[:, 2:].prod(1))]).astype(np.int64)
+    films, alpha = random.integers(0, 256, (1, 18, 1100), np.uint8), random.random(starts[-1])
+    columns = np.zeros(3, np.int32), np.array([1, 0.5, 0.3], np.float32)
+    arguments = (alpha.astype(np.float32), windows, starts, *columns, columns[1] * 200)
+    arguments = (films, np.zeros(1, np.int32), *arguments, None, None, 1)
+    off = paste.compose(*arguments).astype(int) - twin.compose(*arguments)
+    assert np.abs(off).max() <= 1
+    assert np.count_nonzero(off) <= 1
 
 
 def test_pixels_outside_all_patches_are_copied_bit_for_bit():

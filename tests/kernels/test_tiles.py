@@ -10,7 +10,7 @@ SHAPE = (23, 37)
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("tile", [5, 16, 32])
+@pytest.mark.parametrize("tile", [(5, 7), (16, 37), (32, 32)])
 def test_touched_tiles_are_those_of_the_twin(seed, tile):
     samples = np.sort(np.random.default_rng(seed).integers(0, 3, seed)).astype(np.int32)
     windows, _, _ = twin.random_patches(seed, samples, SHAPE, (15, 30))

@@ -3,17 +3,17 @@
 import numpy as np
 
 
-def touched(windows, samples, canvas_shape, batch, tile=32):
+def touched(windows, samples, canvas_shape, batch, tile=(32, 32)):
     """A tile is touched by the patches whose pixels lie in it."""
     height, width = canvas_shape
     tiles, item_starts, items = [], [0], []
     for n in range(batch):
-        for ty in range(0, height, tile):
-            for tx in range(0, width, tile):
+        for ty in range(0, height, tile[0]):
+            for tx in range(0, width, tile[1]):
                 here = []
                 for s, (y0, x0, h, w) in enumerate(windows):
-                    ys = [y for y in range(y0, y0 + h) if ty <= y < min(ty + tile, height)]
-                    xs = [x for x in range(x0, x0 + w) if tx <= x < min(tx + tile, width)]
+                    ys = [y for y in range(y0, y0 + h) if ty <= y < min(ty + tile[0], height)]
+                    xs = [x for x in range(x0, x0 + w) if tx <= x < min(tx + tile[1], width)]
                     if samples[s] == n and ys and xs:
                         here.append(s)
                 if here:

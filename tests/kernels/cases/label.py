@@ -14,9 +14,9 @@ MAPS = twin.maps(COVERAGE, WINDOWS, STARTS, SAMPLES, IDS, CLASSES, 2, SHAPE)
 
 def maps():
     empty = [np.zeros_like(made) for made in MAPS]
-    bins = tiles.touched(WINDOWS, SAMPLES, SHAPE, 2, 8)
-    args = (*empty, COVERAGE, WINDOWS, STARTS, IDS, CLASSES, *bins, 8)
-    return Case(len(bins[0]) * 64, args, MAPS[0], 0)
+    bins = tiles.touched(WINDOWS, SAMPLES, SHAPE, 2, (4, 8))
+    args = (*empty, COVERAGE, WINDOWS, STARTS, IDS, CLASSES, *bins, 4, 8)
+    return Case(len(bins[0]) * 32, args, MAPS[0], 0)
 
 
 def measure():

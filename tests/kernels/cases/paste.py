@@ -40,10 +40,10 @@ def compose():
     textures = random.uniform(0, 255, texture_starts[-1]).astype(np.float32)
     layers = (COVERAGE, WINDOWS, STARTS)
     looks = (opacity, grey, textures, texture_starts)
-    bins = tiles.touched(WINDOWS, SAMPLES, SHAPE, 2, 8)
-    args = (films[choice], *layers, *looks, *bins, 8, np.float32(255))
+    bins = tiles.touched(WINDOWS, SAMPLES, SHAPE, 2, (4, 8))
+    args = (films[choice], *layers, *looks, *bins, 4, 8, np.float32(255))
     expected = twin.compose(films, choice, *layers, SAMPLES, *looks, 2)
-    return Case(len(bins[0]) * 64, args, expected, 0)
+    return Case(len(bins[0]) * 32, args, expected, 0)
 
 
 CASES = {"_blur_gpu": blur, "_attenuate_gpu": attenuate, "_compose_gpu": compose}
