@@ -1,4 +1,4 @@
-"""Cut the devices that the V7 masks mark (value 127) out of their films, as donors of cut-and-paste.
+"""Cut the devices that the V7 masks mark (value 127) out of their films, as cut-and-paste donors.
 
     python benchmarks/make_donors.py ../shared/data/cxr engine/data/donors
 

@@ -10,13 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.engine.draw import Draw, Stream
+from voxelmill.engine.recipes import Recipe
 from voxelmill.engine.sample import Column, Field, Rows, columns_of
 from voxelmill.engine.store import Description
 from voxelmill.engine.writer import ShardWriter, encode
@@ -31,7 +31,7 @@ class Job:
     """All that a process needs to make shards of a store."""
 
     path: Any
-    recipe: ModuleType
+    recipe: Recipe
     ranges: Any
     seed: int
     inputs: Any
@@ -114,7 +114,7 @@ def batch_size(fields: Iterable[Any]) -> int:
 ENGINE_COLUMNS = (Column("sample", "1", "the sample's own number"),)
 
 
-def param_columns(recipe: ModuleType, inputs: Any) -> tuple[Column, ...]:
+def param_columns(recipe: Recipe, inputs: Any) -> tuple[Column, ...]:
     """The columns of `params`: the sample's number, what its input is, then the recipe's."""
     own = columns_of(recipe.Params)
     if inputs is None:

@@ -68,7 +68,7 @@ def open_plan(
     recipe_file: str | Path | None = None,
     skip_bad: bool = False,
 ) -> Plan:
-    """Read and check a spec and its inputs. Raises SpecError or SourceError with all that is wrong."""
+    """Read and check a spec and its inputs; SpecError or SourceError tell all that is wrong."""
     spec = source if isinstance(source, Spec) else read_spec(source, overrides, recipe_file)
     recipe: Any = spec.module
     inputs = None
@@ -121,7 +121,7 @@ def _usual_rows(f: Ragged) -> int:
 
 
 def held_bytes(description: Description) -> int:
-    """What a shard's writer holds until the commit: rows and parameters; pixels go to disk at once."""
+    """What a writer holds until a shard's commit: rows and parameters, for pixels go to disk."""
     rows = sum(_row_bytes(f) * _usual_rows(f) for f in description.fields if isinstance(f, Ragged))
     index = 16 * len(description.fields)
     return description.samples_per_shard * (rows + 8 * len(description.columns) + index)

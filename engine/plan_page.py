@@ -29,8 +29,8 @@ def describe(value: Any) -> str:
             return f"normal {mean:g} +- {sd:g} in [{low:g}, {high:g}]"
         case Distribution():
             low, high = value.bounds()
-            kind = {Integer: "whole", LogUniform: "loguniform"}.get(type(value), "uniform")
-            return f"{kind} {low:g} .. {high:g}"
+            kinds: dict[type, str] = {Integer: "whole", LogUniform: "loguniform"}
+            return f"{kinds.get(type(value), 'uniform')} {low:g} .. {high:g}"
     return str(value)
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.reader import Reader, open_store
-from voxelmill.engine.sample import Field
+from voxelmill.engine.sample import Field, Ragged
 
 TILE_PX, GAP_PX, CAPTION_PX, HEADER_PX, LEGEND_PX = 380, 10, 22, 54, 46
 PAPER, INK, FAINT = (17, 19, 23), (232, 234, 238), (150, 156, 168)
@@ -96,8 +96,9 @@ def _flat(array: NDArray[Any]) -> NDArray[Any]:
 
 def _outlines(sample: dict[str, Any], reader: Reader) -> list[Outline]:
     """Instances where the store has them, else the classes of its label maps."""
-    if "modal" in sample and "objects" in sample:
-        columns = [c.name for c in reader.fields["objects"].columns]
+    objects = reader.fields.get("objects")
+    if "modal" in sample and isinstance(objects, Ragged):
+        columns = [c.name for c in objects.columns]
         modal, found = sample["modal"], []
         for row in sample["objects"]:
             number, kind = int(row[columns.index("id")]), int(row[columns.index("class")])

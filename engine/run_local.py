@@ -199,8 +199,9 @@ def _listen(processes: list[Any], said: Any, done: _Counter, path: Path) -> dict
             dead = [w for w in running if not processes[w].is_alive()]
             if dead and said.empty():
                 raise StoreError(
-                    f"worker {dead[0]} died (exit status {processes[dead[0]].exitcode}; -9 is often "
-                    f"too little memory); what is committed in {path} stays, the same command goes on"
+                    f"worker {dead[0]} died (exit status {processes[dead[0]].exitcode}; -9 is "
+                    f"often too little memory); what is committed in {path} stays, the same "
+                    "command goes on"
                 ) from None
             continue
         if what == "made":

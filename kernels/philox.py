@@ -154,7 +154,7 @@ def bounded(slot, bound, name, low, high, k0, k1):
 
 @serial
 def fill_uniform(out, first, name, low, high, k0, k1):
-    """Fill `out` (count,) float64 with 32-bit uniforms in [0, 1): words `first`.. of the address."""
+    """Fill `out` (count,) float64 with uniforms in [0, 1): 32-bit words, from `first` on."""
     for element in range(first // 4, (first + out.size + 3) // 4):
         w = philox(element, name, low, high, k0, k1)
         for j in range(4):

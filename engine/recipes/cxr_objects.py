@@ -73,7 +73,8 @@ NAMES = (
     "rectangular.side_a_px", "rectangular.side_b_px", "rectangular.angle_deg", "rectangular.grey",
     "rectangular.opacity",
     "clip.half_length_px", "clip.stroke_px", "clip.angle_deg", "clip.grey",
-    "grid.length_share", "grid.width_px", "grid.stroke_px", "grid.cell_px", "grid.keep", "grid.grey",
+    "grid.length_share", "grid.width_px", "grid.stroke_px", "grid.cell_px", "grid.keep",
+    "grid.grey",
     "line.side", "line.along", "line.outside_px", "line.bend_px", "line.stroke_px", "line.grey",
     "parallel.side", "parallel.along", "parallel.outside_px", "parallel.bend_px",
     "parallel.half_width_px", "parallel.wall_px", "parallel.grey", "parallel.fill_grey",
@@ -159,6 +160,7 @@ def check_opened(ranges: Ranges, inputs: Any) -> None:
 
 def _choices(ranges: Ranges) -> list[tuple[str, Choice, tuple[str, ...]]]:
     """(key, choice, the words that it may hold) of all choices but places."""
+    found: list[tuple[str, Choice, tuple[str, ...]]]
     found = [("ranges.classes", ranges.classes, CLASSES)]
     for name in CLASSES[:-1]:
         found.append((f"ranges.{name}.mode", getattr(ranges, name).mode, MODES))
@@ -176,7 +178,7 @@ def _most(ranges: Ranges) -> int:
 def fields(ranges: Ranges) -> tuple[Field | Ragged, ...]:
     """What a sample holds; more than 16 objects turn the amodal map into run lengths."""
     yx, shape_, most = ("y", "x"), (ranges.size, ranges.size), _most(ranges)
-    labels = {i: name for i, name in enumerate(("background", *CLASSES))}
+    labels = dict(enumerate(("background", *CLASSES)))
     dense = (
         Field("image", "uint8", yx, shape_, "grey", "radiograph, bright is dense"),
         Field("semantic", "uint8", yx, shape_, "class", "class of the top object", labels, True),
@@ -258,7 +260,7 @@ def _height(place: str, film: Any, size: int) -> float:
 
 
 def render(ranges: Ranges, draws: Sequence[Draw[Params]], inputs: Any, xp: Any) -> dict[str, Any]:
-    """The arrays of a micro-batch, sample axis first."""
+    """The arrays of a micro-batch, sample axis first; `xp` must be numpy so far."""
     columns = [c.name for c in object_columns(ranges)]
     counts = [one.params.count for one in draws]
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -276,7 +278,11 @@ def render(ranges: Ranges, draws: Sequence[Draw[Params]], inputs: Any, xp: Any) 
     choice = np.array([chosen.index(one.params.input) for one in draws], np.int32)
     painted = paint(scene, films, choice, inputs.donors, "uint8")
     _fill_measures(values, columns, painted)
-    arrays = {"image": painted.image, "semantic": painted.semantic, "modal": painted.modal}
+    arrays: dict[str, Any] = {
+        "image": painted.image,
+        "semantic": painted.semantic,
+        "modal": painted.modal,
+    }
     if _most(ranges) <= DENSE_OBJECTS:
         values[:, columns.index("runs")] = 0
         arrays["amodal"] = painted.amodal
@@ -316,10 +322,10 @@ def _add_object(
     outline = shape(name, o)
     whole = scene.add_shape(outline.rings, sigma)
     scene.add_object(whole, b, number, kind)
-    for rings, grey in outline.paints or [(None, o["grey"])]:
-        number_ = whole if rings is None else scene.add_shape(rings, sigma)
+    painted = [(scene.add_shape(rings, sigma), grey) for rings, grey in outline.paints]
+    for layer, grey in painted or [(whole, o["grey"])]:
         mu = o["mu"] * (2 if grey < DARK_GREY else 1)
-        scene.add_layer(number_, b, grey, o["opacity"], sigma, mu)
+        scene.add_layer(layer, b, grey, o["opacity"], sigma, mu)
     return None
 
 

@@ -345,9 +345,9 @@ def mesh(
     kept = stream.uniform("grid.keep", len(middles), slot * MAX_EDGES) < r.keep
     if region is not None:
         pixel = np.floor(middles).astype(int)
-        inside = ((pixel >= 0) & (pixel < region.shape)).all(1)
-        inside[inside] = region[tuple(pixel[inside].T)]
-        kept &= inside
+        shape_ = np.array(region.shape)
+        clipped = np.clip(pixel, 0, shape_ - 1)
+        kept &= (pixel == clipped).all(1) & region[clipped[:, 0], clipped[:, 1]]
     if not kept.any():
         kept[:] = True
     grey = r.grey.draws(stream, "grid.grey", len(middles), slot * MAX_EDGES)[kept]
