@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
 from voxelmill.engine.store import Description, create, finish, grow, missing, read_description
 from voxelmill.engine.writer import ShardWriter

@@ -4,6 +4,7 @@ import time
 import numpy as np
 import pytest
 from scipy import stats
+
 from voxelmill.engine.order import shuffled, step_positions
 
 

@@ -10,12 +10,13 @@ import stores
 import tensorstore
 import xarray
 import zarr
+
 from voxelmill.engine.commit import read_manifest, record_path
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.files import temporary_name
 from voxelmill.engine.group import consolidated
 from voxelmill.engine.layout import array_metadata, shard_files
-from voxelmill.engine.sample import Column, Field, Ragged
+from voxelmill.engine.sample import Field, Ragged
 from voxelmill.engine.store import (
     Description,
     check,
@@ -176,7 +177,7 @@ def test_another_spec_is_refused_key_by_key(store):
     ]
     with pytest.raises(StoreError, match="samples_per_shard: 4 in the store, 8 in the spec"):
         create(store, replace(d, samples_per_shard=8, layout_digest="f" * 64))
-    with pytest.raises(StoreError, match="content_digest: c+ in the store, f+ in the spec"):
+    with pytest.raises(StoreError, match=r"content_digest: c+ in the store, f+ in the spec"):
         create(store, replace(d, content_digest="f" * 64))
     create(store, replace(d, spec={**d.spec, "inputs": "elsewhere"}))  # same digests: the same
 
@@ -192,7 +193,7 @@ def test_a_newer_format_is_refused(store):
 
 
 def test_what_is_no_store_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="there is no store at .*voxelmill make"):
+    with pytest.raises(StoreError, match=r"there is no store at .*voxelmill make"):
         read_description(tmp_path / "none.zarr")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.txt").write_text("dear")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import stores
 import tensorstore
+
 from voxelmill.engine import files
 from voxelmill.engine.errors import DiskFullError, StoreError
 from voxelmill.engine.layout import array_metadata
@@ -61,9 +62,13 @@ def test_a_writer_holds_no_sample_and_shows_nothing_before_the_commit(empty):
 
 
 def test_an_abandoned_shard_leaves_nothing(empty):
-    with pytest.raises(KeyboardInterrupt), ShardWriter(empty, stores.describe(), 0) as writer:
-        writer.add(*stores.batch([0, 1]))
-        raise KeyboardInterrupt
+    def interrupted():
+        with ShardWriter(empty, stores.describe(), 0) as writer:
+            writer.add(*stores.batch([0, 1]))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert (_partials(empty), missing(empty)) == ([], [0, 1, 2])
 
 
