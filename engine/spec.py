@@ -42,7 +42,7 @@ class Spec:
     """A checked spec. `ranges` and `inputs` are instances of the recipe's Ranges and Inputs.
 
     Inputs with relative paths are taken from `folder`. `recipe_file` is the file of a recipe from
-    outside; worker processes get `spec_dict`, `folder` and `recipe_file` and call `from_dict`.
+    outside. It pickles as plain data, so that another process loads that file itself.
     """
 
     recipe: str = field(metadata={"meaning": "name of the recipe"})
@@ -63,7 +63,11 @@ class Spec:
     @property
     def module(self) -> recipes.Recipe:
         """The recipe."""
-        return recipes.load(self.recipe_file or self.recipe)
+        return recipes.load(Path(self.recipe_file) if self.recipe_file else self.recipe)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As plain data: the classes of a recipe file have no module that another could import."""
+        return from_dict, (spec_dict(self), self.folder, self.recipe_file)
 
 
 def hints_of(module: Any) -> dict[str, Any]:
@@ -126,7 +130,8 @@ def _checked(root: Node, problems: Problems, folder: str, recipe_file: str | Pat
     hints = hints_of(module)
     spec = build(Spec, None, root, "", problems, hints)
     problems.raise_any()
-    spec = replace(spec, folder=folder, recipe_file=str(recipe_file) if recipe_file else None)
+    file = str(Path(recipe_file).resolve()) if recipe_file else None
+    spec = replace(spec, folder=folder, recipe_file=file)
     check = getattr(module, "check", None)
     if check is not None:
         try:

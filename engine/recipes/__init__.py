@@ -24,9 +24,12 @@ GROUP = "voxelmill.recipes"
 
 
 class Recipe(Protocol):
-    """What a recipe module holds. It may also have `Inputs`, `open_inputs` and `check`.
+    """What a recipe module holds.
 
     VERSION goes up whenever a draw or a pixel changes; NAMES are all names by which it draws.
+    It may also have `Inputs`, a dataclass of what the key `inputs:` holds, and with it
+    `open_inputs(inputs, folder, skip_bad)`; `check(ranges, inputs)`, which raises SpecError for
+    what bounds cannot say; and `check_opened(ranges, opened)`, which may raise SourceError.
     """
 
     VERSION: int

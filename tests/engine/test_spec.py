@@ -1,6 +1,9 @@
 """Specs: every mistake in one message with its place, digests, differences, schema."""
 
 import json
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -516,6 +519,26 @@ def test_split_goes_by_subject():
         Split(0.6, 0.4)
 
 
+@pytest.mark.parametrize("name", sorted(recipes.RECIPES))
+def test_each_recipe_has_a_spec_and_a_schema(name):
+    made = read_spec(f"recipe: {name}\ncount: 3\n")
+    assert made.ranges == recipes.load(name).Ranges()
+    written = json.loads(json.dumps(spec_dict(made)))
+    assert from_dict(written) == made
+    jsonschema.Draft202012Validator(spec.schema(name)).validate(written)
+
+
+def test_a_spec_pickles_for_a_process_that_must_load_the_recipe_file(toy):
+    made = read_spec(HEAD, ["ranges.size=10", "seed=5"], toy)
+    pickled = pickle.dumps(made)
+    code = "import pickle, sys; s = pickle.load(sys.stdin.buffer); print(s.seed, s.ranges.size)"
+    out = subprocess.run(
+        [sys.executable, "-c", code], input=pickled, capture_output=True, check=True
+    )
+    assert out.stdout.split() == [b"5", b"10"]
+    assert pickle.loads(pickled) == made
+
+
 def test_file_order_of_words_changes_no_draw(toy):
     a, b = (
         ranges_of(toy, f"ring: {{place: {{choice: {{{words}}}}}}}").ring.place
@@ -530,3 +553,18 @@ def test_folder_is_where_the_file_lies(toy, tmp_path):
     path.write_text("\ufeff" + HEAD, encoding="utf-8")
     assert read_spec(path, (), toy).folder == str(tmp_path)
     assert read_spec(path, (), toy) == read_spec(HEAD, (), toy)
+
+
+GOOD = f"{HEAD}ranges:\n  ring: {{stroke_px: {{uniform: [1, 2]}}, place: heart}}\n  size: 64\n"
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(0, len(GOOD)), st.integers(0, 6), st.text("{}[]:,-#&*!|>'\"%@`?~ \t\n a1.é\x00"))
+def test_no_text_breaks_the_reader(toy, start, length, noise):
+    text = GOOD[:start] + noise + GOOD[start + length :]
+    try:
+        made = read_spec(text + "\n", (), toy)
+    except SpecError as error:
+        assert str(error)  # noqa: PT017
+    else:
+        assert from_dict(spec_dict(made), recipe_file=toy) == made
