@@ -11,6 +11,7 @@ from voxelmill.engine.films import Source
 from voxelmill.engine.pictures import SUFFIXES
 
 SHIPPED = Path(__file__).parent / "data" / "films" / "films.csv"
+SHIPPED_DONORS = Path(__file__).parent / "data" / "donors"
 COLUMNS = ("id", "image", "mask", "subject", "view", "devices", "source")
 _TRUTH = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 Found = tuple[list[Source], list[str]]
@@ -51,7 +52,7 @@ def list_films(films: str, masks: str | None, regions: str | None, base: Path) -
 
 def donor_files(donors: str | None, base: Path) -> list[Path]:
     """The PNG files of the donor folder in the order of their names; SourceError if none."""
-    folder = _folder(donors, base, "donors")
+    folder = SHIPPED_DONORS if donors == "shipped" else _folder(donors, base, "donors")
     if folder is None:
         return []
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() == ".png")

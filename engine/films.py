@@ -144,8 +144,14 @@ class Films:
 
     @cached_property
     def donors(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """(grey in 0..255, alpha in 0..1), both (y, x), of each donor; sizes differ."""
-        return [decode_cutout(read_file(path), path) for path in self.donor_files]
+        """(grey in 0..255, alpha in 0..1), both (y, x), of each donor; sizes differ.
+
+        Grey goes on beyond the alpha, so that an edge that is grown or softened is not black.
+        """
+        from voxelmill.kernels.cutout import extend_grey
+
+        pairs = (decode_cutout(read_file(path), path) for path in self.donor_files)
+        return [(extend_grey(grey, alpha), alpha) for grey, alpha in pairs]
 
     def require(self, names: Iterable[str]) -> None:
         """Raise one SourceError with all films that lack one of the regions `names`.

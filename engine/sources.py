@@ -47,7 +47,9 @@ class FilmInputs:
     regions: str | None = ranged(
         None, "folder of region masks, <id>.npz (names, masks) or <id>/<region>.png"
     )
-    donors: str | None = ranged(None, "folder of PNG cut-outs with alpha, for cut-and-paste")
+    donors: str | None = ranged(
+        None, "shipped; or a folder of PNG cut-outs with alpha, for cut-and-paste"
+    )
     allow_devices: bool = ranged(
         False, "whether films that are known to show devices may be backgrounds"
     )

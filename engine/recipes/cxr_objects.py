@@ -145,17 +145,8 @@ def check(ranges: Ranges, inputs: Inputs) -> None:
 
 
 def check_opened(ranges: Ranges, inputs: Any) -> None:
-    """Raise SpecError where an object's place is no region that all films have."""
-    known = (FRAME, *inputs.region_names)
-    places = {name: getattr(ranges, name).place.weights for name in CLASSES}
-    wrong = [
-        f"ranges.{name}.place: unknown region {place!r}{did_you_mean(place, known)}"
-        for name, weights in places.items()
-        for place in weights
-        if place not in known
-    ]
-    if wrong:
-        raise SpecError("; ".join(wrong))
+    """Raise SourceError where an object's place is no region that all films have."""
+    inputs.require(place for place in _places(ranges) if place != FRAME)
 
 
 def _choices(ranges: Ranges) -> list[tuple[str, Choice, tuple[str, ...]]]:

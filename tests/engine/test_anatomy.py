@@ -307,7 +307,7 @@ def test_shipped_films_are_small_clean_and_whole():
     assert "Attribution 3.0 Unported" in (FILMS / "LICENSE-CC-BY-3.0.txt").read_text()
     named = {FILMS / film[key] for film in films() for key in ("image", "mask")}
     assert named == {path for path in paths if path.suffix == ".png"}
-    assert len({film["id"] for film in films()}) == 12
+    assert len({film["id"] for film in films()}) == 11
     for film in films():
         image, mask = (pixels_of(FILMS / film[key]) for key in ("image", "mask"))
         assert image.dtype == mask.dtype == np.uint8
