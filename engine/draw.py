@@ -57,7 +57,7 @@ class Stream:
         return name_code(name), low, high, self.seed & 0xFFFFFFFF, self.seed >> 32
 
     def key(self, name: str) -> tuple[int, int, int, int, int]:
-        """The five words by which a kernel draws for this sample: see `voxelmill.kernels.philox`."""
+        """The five words by which a kernel draws for this sample: see `kernels.philox`."""
         code, low, high, k0, k1 = self._address(name)
         return k0, k1, code, low, high
 
@@ -205,7 +205,7 @@ class TruncatedNormal(_Interval):
             )
 
     def _tail(self) -> tuple[float, float, float]:
-        """(sign, from, to) of the probability to draw from, in the tail where it keeps its digits."""
+        """(sign, from, to) of the probability, in the tail where it keeps its digits."""
         a, b = (self.low - self.mean) / self.sd, (self.high - self.mean) / self.sd
         sign, a, b = (-1.0, -b, -a) if a > 0 else (1.0, a, b)
         return sign, 0.5 * math.erfc(-a / math.sqrt(2)), 0.5 * math.erfc(-b / math.sqrt(2))
@@ -254,9 +254,15 @@ def ranged(
     low: float | None = None,
     high: float | None = None,
     unit: str = "1",
+    words: tuple[str, ...] | None = None,
 ) -> Any:
-    """A dataclass field of a recipe's Ranges with the bounds that a spec must keep."""
-    metadata = {"meaning": meaning, "low": low, "high": high, "unit": unit}
+    """A dataclass field of a recipe's Ranges with the bounds that a spec must keep.
+
+    words: what a Choice may hold; those of its default if None, any if empty.
+    """
+    metadata: dict[str, Any] = {"meaning": meaning, "low": low, "high": high, "unit": unit}
+    if words is not None:
+        metadata["words"] = words
     if isinstance(default, Distribution | Choice):
         return field(default=default, metadata=metadata)
     if hasattr(default, "__dataclass_fields__"):

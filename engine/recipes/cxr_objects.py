@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxelmill.engine.draw import Choice, Draw, Stream
+from voxelmill.engine.draw import Draw, Stream
 from voxelmill.engine.errors import SpecError
-from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.recipes.cxr_ranges import (
     BEER_LAMBERT,
     FRAME,
@@ -125,9 +124,6 @@ def object_columns(ranges: Ranges) -> tuple[Column, ...]:
 def check(ranges: Ranges, inputs: Inputs) -> None:
     """Raise SpecError, with all mistakes, for what the bounds of single ranges cannot say."""
     problems = []
-    for key, choice, words in _choices(ranges):
-        unknown = [word for word in choice.weights if word not in words]
-        problems += [f"{key}: unknown word {word!r}{did_you_mean(word, words)}" for word in unknown]
     if ranges.classes.weights.get("cutout") and inputs.donors is None:
         problems.append(
             "classes gives weight to cutout, but inputs.donors names no folder of cut-outs: set it "
@@ -147,19 +143,6 @@ def check(ranges: Ranges, inputs: Inputs) -> None:
 def check_opened(ranges: Ranges, inputs: Any) -> None:
     """Raise SourceError where an object's place is no region that all films have."""
     inputs.require(place for place in _places(ranges) if place != FRAME)
-
-
-def _choices(ranges: Ranges) -> list[tuple[str, Choice, tuple[str, ...]]]:
-    """(key, choice, the words that it may hold) of all choices but places."""
-    found: list[tuple[str, Choice, tuple[str, ...]]]
-    found = [("ranges.classes", ranges.classes, CLASSES)]
-    for name in CLASSES[:-1]:
-        found.append((f"ranges.{name}.mode", getattr(ranges, name).mode, MODES))
-    found.append(("ranges.textual.tilt", ranges.textual.tilt, ("level", "slanted", "upright")))
-    shades = ("dark", "bright", "transparent")
-    found.append(("ranges.textual.shade", ranges.textual.shade, shades))
-    found.append(("ranges.cutout.blend", ranges.cutout.blend, ("alpha", "feather")))
-    return found
 
 
 def _most(ranges: Ranges) -> int:

@@ -24,9 +24,8 @@ def _grey(low: float, high: float, meaning: str = "grey of the object") -> Range
 
 
 def _place(*regions: str) -> Choice:
-    return ranged(
-        Choice(dict.fromkeys(regions, 1.0)), "region of the anchor; 'frame' is anywhere in the film"
-    )
+    meaning = "region of the anchor; 'frame' is anywhere in the film"
+    return ranged(Choice(dict.fromkeys(regions, 1.0)), meaning, words=())
 
 
 def _length(low: float, high: float, meaning: str, least: float = 1) -> Range:

@@ -330,7 +330,7 @@ _SHAPE: dict[str, Callable[[Numbers], Shape]] = {
 def mesh(
     o: Numbers, region: NDArray[np.bool_] | None, ranges: Ranges, stream: Stream, slot: int
 ) -> tuple[Floats, NDArray[np.float64]]:
-    """The edges of a stent: quads (edge, 4, 2) and their greys, those inside `region` that are kept.
+    """The edges of a stent that are kept inside `region`: quads (edge, 4, 2) and their greys.
 
     A mesh with no such edge keeps all that are in its window, so that no object is empty.
     """
