@@ -14,14 +14,16 @@ the inside is exactly 1, and right of a shape is exactly 0, whatever came before
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, int32, prange, uint64
+from numba import cuda, float32, int32, int64, prange, uint64
 
 from voxelmill.kernels.device import body, launch, loop, xp_of
-from voxelmill.kernels.spans import Cut, cut, lines_of, windows
+from voxelmill.kernels.spans import Cut, bands, cut, windows
 
 __all__ = ["coverage", "draw", "windows"]
 
-Y0, Y1, X0, SLOPE, TURN = range(5)  # the columns of `spans`, as kernels/spans.py makes them
+Y0, Y1, X0, SLOPE, TURN = range(
+    5
+)  # the columns of `spans`, as kernels/spans.py makes them
 
 
 @body
@@ -37,7 +39,7 @@ def _tiles(first, last, shift):
 
 
 @body
-def _add_edge(row, width, shift, left, right, height, sign):
+def _add_edge(row, base, width, shift, left, right, height, sign):
     """Add an edge from x = left to x = right, `height` units tall, to the differences in `row`.
 
     Returns the tiles that were touched. Cells right of the edge get height in all, cells under it
@@ -46,13 +48,13 @@ def _add_edge(row, width, shift, left, right, height, sign):
     if left >= float32(width):
         return uint64(0)
     if right <= float32(0):
-        row[0] += sign * height
+        row[uint64(base)] += sign * height
         return uint64(1)
     per_px = height / max(right - left, float32(1e-30))
     done, start = float32(0), left
     if left < float32(0):
         done = _whole(-left * per_px)
-        row[0] += sign * done
+        row[uint64(base)] += sign * done
         start = float32(0)
     first = int32(start)
     last = min(int32(min(right, float32(width))), width - 1)
@@ -64,70 +66,74 @@ def _add_edge(row, width, shift, left, right, height, sign):
             until, edge = height, right
         share = _whole((until - done) * (float32(0.5) * (start + edge) - float32(cell)))
         share = min(max(share, float32(0)), until - done)
-        row[cell] += sign * (until - done - share)
+        row[uint64(base + cell)] += sign * (until - done - share)
         if cell + 1 < width:
-            row[cell + 1] += sign * share
+            row[uint64(base + cell + 1)] += sign * share
         done, start = until, edge
     return _tiles(0 if left < float32(0) else first, min(last + 1, width - 1), shift)
 
 
 @body
-def _sort_by_top(spans, order, first, last):
+def _sort_by_top(spans, lists, first, last):
     """Shell sort of entries first..last by where they begin."""
     for i in range(first, last):
-        order[i] = i
+        lists[0, i] = i
     gap = 1
     while 3 * gap + 1 < (last - first) // 2:
         gap = 3 * gap + 1
     while gap > 0:
         for i in range(first + gap, last):
-            entry = order[i]
+            entry = lists[0, i]
             y = spans[entry, Y0]
             j = i
-            while j >= first + gap and spans[order[j - gap], Y0] > y:
-                order[j] = order[j - gap]
+            while j >= first + gap and spans[lists[0, j - gap], Y0] > y:
+                lists[0, j] = lists[0, j - gap]
                 j -= gap
-            order[j] = entry
+            lists[0, j] = entry
         gap //= 3
 
 
 @body
-def _sort_by_x(spans, active, xs, first, count, y, step):
+def _sort_by_x(spans, lists, xs, first, count, y, step):
     """Insertion sort of the active entries by x just under y; `xs` gets x at y."""
     for i in range(first, first + count):
-        entry = active[i]
+        entry = lists[1, i]
         x = spans[entry, X0] + spans[entry, SLOPE] * (y - spans[entry, Y0])
         slope = spans[entry, SLOPE]
         j = i
-        while j > first and xs[j - 1] - x > step * (slope - spans[active[j - 1], SLOPE]):
+        while j > first and xs[j - 1] - x > step * (
+            slope - spans[lists[1, j - 1], SLOPE]
+        ):
             xs[j] = xs[j - 1]
-            active[j] = active[j - 1]
+            lists[1, j] = lists[1, j - 1]
             j -= 1
         xs[j] = x
-        active[j] = entry
+        lists[1, j] = entry
 
 
 @body
-def _first_crossing(spans, active, xs, first, count, y, bottom):
+def _first_crossing(spans, lists, xs, first, count, y, bottom):
     """Where the first two neighbours change places in (y, bottom), or bottom."""
     cut = bottom
     for i in range(first, first + count - 1):
         apart = xs[i + 1] - xs[i]
-        closing = spans[active[i], SLOPE] - spans[active[i + 1], SLOPE]
+        closing = spans[lists[1, i], SLOPE] - spans[lists[1, i + 1], SLOPE]
         if closing * (bottom - y) > apart + float32(0.000244140625):
             cut = min(cut, y + max(apart, float32(0)) / closing)
     return min(max(cut, y + float32(1.52587890625e-05)), bottom)  # 2**-16: always go on
 
 
 @body
-def _add_slice(row, width, shift, spans, active, xs, first, count, y, cut, even_odd):
+def _add_slice(
+    row, base, width, shift, spans, lists, xs, first, count, y, cut, even_odd
+):
     """Add the edges that bound the inside between y and cut; returns the tiles touched."""
     units = float32(1048576)
     height = _whole(cut * units) - _whole(y * units)
     touched = uint64(0)
     winding = int32(0)
     for i in range(first, first + count):
-        entry = active[i]
+        entry = lists[1, i]
         was_inside = winding & 1 if even_odd else winding
         winding += int32(spans[entry, TURN])
         is_inside = winding & 1 if even_odd else winding
@@ -135,42 +141,107 @@ def _add_slice(row, width, shift, spans, active, xs, first, count, y, cut, even_
             top = xs[i]
             end = top + spans[entry, SLOPE] * (cut - y)
             sign = float32(1) if is_inside != 0 else float32(-1)
-            touched |= _add_edge(row, width, shift, min(top, end), max(top, end), height, sign)
+            touched |= _add_edge(
+                row, base, width, shift, min(top, end), max(top, end), height, sign
+            )
     return touched
 
 
 @body
-def _add_row(row, width, shift, spans, lists, xs, first, last, even_odd):
+def _is_plain(spans, first):
+    """Whether the two edges of a row both cross it whole, one each way, and do not meet."""
+    y0, y1 = (
+        spans[first, Y0] + spans[first + 1, Y0],
+        spans[first, Y1] + spans[first + 1, Y1],
+    )
+    if y0 != float32(0) or y1 != float32(2):
+        return False
+    apart = spans[first + 1, X0] - spans[first, X0]
+    apart_end = apart + spans[first + 1, SLOPE] - spans[first, SLOPE]
+    opposite = spans[first, TURN] + spans[first + 1, TURN] == float32(0)
+    return opposite and apart * apart_end >= float32(0)
+
+
+@body
+def _try_whole(row, base, width, shift, spans, lists, xs, first, last, even_odd):
+    """`_add_row` for a row that no edge begins, ends or crosses another in; else 0."""
+    whole = float32(0)
+    for i in range(first, last):
+        whole += spans[i, Y1] - spans[i, Y0]
+        lists[1, i] = i
+    if whole != float32(last - first):
+        return uint64(0)
+    y, cut, count = float32(0), float32(1), last - first
+    _sort_by_x(spans, lists, xs, first, count, y, float32(7.62939453125e-06))
+    if _first_crossing(spans, lists, xs, first, count, y, cut) != cut:
+        return uint64(0)
+    return _add_slice(
+        row, base, width, shift, spans, lists, xs, first, count, y, cut, even_odd
+    )
+
+
+@body
+def _add_row(row, base, width, shift, spans, lists, xs, first, last, even_odd):
     """Add all edges of one pixel row (entries first..last) to `row`; returns the tiles touched.
 
-    lists (2, entry) int32 and xs (entry,) float32 are scratch.
+    lists (2, entry) uint32 and xs (entry,) float32 are scratch.
     """
-    order, active = lists[0], lists[1]
-    _sort_by_top(spans, order, first, last)
+    if last - first == 2 and _is_plain(spans, first):
+        a, b = spans[first, X0], spans[first + 1, X0]
+        a_end, b_end = a + spans[first, SLOPE], b + spans[first + 1, SLOPE]
+        sign = float32(1) if a + a_end <= b + b_end else float32(-1)
+        touched = _add_edge(
+            row,
+            base,
+            width,
+            shift,
+            min(a, a_end),
+            max(a, a_end),
+            float32(1048576),
+            sign,
+        )
+        return touched | _add_edge(
+            row,
+            base,
+            width,
+            shift,
+            min(b, b_end),
+            max(b, b_end),
+            float32(1048576),
+            -sign,
+        )
+    touched = _try_whole(
+        row, base, width, shift, spans, lists, xs, first, last, even_odd
+    )
+    if touched != uint64(0):
+        return touched
+    _sort_by_top(spans, lists, first, last)
     touched = uint64(0)
     count, following = 0, first
-    y = spans[order[first], Y0]
+    y = spans[lists[0, first], Y0]
     while count > 0 or following < last:
         if count == 0:
-            y = max(y, spans[order[following], Y0])
-        while following < last and spans[order[following], Y0] <= y:
-            active[first + count] = order[following]
+            y = max(y, spans[lists[0, following], Y0])
+        while following < last and spans[lists[0, following], Y0] <= y:
+            lists[1, first + count] = lists[0, following]
             count += 1
             following += 1
         bottom = float32(1)
         if following < last:
-            bottom = spans[order[following], Y0]
+            bottom = spans[lists[0, following], Y0]
         for i in range(first, first + count):
-            bottom = min(bottom, spans[active[i], Y1])
+            bottom = min(bottom, spans[lists[1, i], Y1])
         step = min(float32(7.62939453125e-06), float32(0.5) * (bottom - y))
-        _sort_by_x(spans, active, xs, first, count, y, step)
-        cut = _first_crossing(spans, active, xs, first, count, y, bottom)
-        touched |= _add_slice(row, width, shift, spans, active, xs, first, count, y, cut, even_odd)
+        _sort_by_x(spans, lists, xs, first, count, y, step)
+        cut = _first_crossing(spans, lists, xs, first, count, y, bottom)
+        touched |= _add_slice(
+            row, base, width, shift, spans, lists, xs, first, count, y, cut, even_odd
+        )
         y = cut
         kept = 0
         for i in range(first, first + count):
-            if spans[active[i], Y1] > y:
-                active[first + kept] = active[i]
+            if spans[lists[1, i], Y1] > y:
+                lists[1, first + kept] = lists[1, i]
                 kept += 1
         count = kept
     return touched
@@ -178,11 +249,32 @@ def _add_row(row, width, shift, spans, lists, xs, first, last, even_odd):
 
 @body
 def _tile_shift(width):
-    """Tiles of 2**shift pixels: at least 16, and at most 64 of them in a row."""
-    shift = 4
+    """Tiles of 2**shift pixels: the smallest of which at most 64 make a row."""
+    shift = 0
     while (width - 1) >> shift > 63:
         shift += 1
     return shift
+
+
+@body
+def _ones(bits):
+    """How many bits are set (compilers know this form and make one instruction of it)."""
+    bits -= (bits >> uint64(1)) & uint64(0x5555555555555555)
+    pairs = uint64(0x3333333333333333)
+    bits = (bits & pairs) + ((bits >> uint64(2)) & pairs)
+    bits = (bits + (bits >> uint64(4))) & uint64(0x0F0F0F0F0F0F0F0F)
+    return int64((bits * uint64(0x0101010101010101)) >> uint64(56))
+
+
+@body
+def _run(touched, x, width, shift):
+    """Where the run of tiles ends that begins at pixel x: all touched, or all not."""
+    tile = x >> shift
+    bits = touched >> uint64(tile)
+    if bits & uint64(1):
+        bits = ~bits
+    tile += _ones((bits & (uint64(0) - bits)) - uint64(1))  # the lowest set bit
+    return min(tile << shift, width)
 
 
 @body
@@ -196,21 +288,23 @@ def _coverage_at(i, out, items, item_starts, spans, lists, xs):
     first, last = item_starts[i], item_starts[i + 1]
     if first == last:
         return
-    width = items[i, 1]
-    row = out[items[i, 0] : items[i, 0] + width]
+    base, width = items[i, 0], items[i, 1]
     shift = _tile_shift(width)
-    touched = _add_row(row, width, shift, spans, lists, xs, first, last, items[i, 2] != 0)
-    total = float32(0)
-    for tile in range(((width - 1) >> shift) + 1):
-        begin, end = tile << shift, min((tile + 1) << shift, width)
-        if (touched >> uint64(tile)) & uint64(1):
-            for x in range(begin, end):
-                total += row[x]
-                row[x] = _share(total)
+    touched = _add_row(
+        out, base, width, shift, spans, lists, xs, first, last, items[i, 2] != 0
+    )
+    total, x = float32(0), 0
+    while x < width:
+        end = _run(touched, x, width, shift)
+        if (touched >> uint64(x >> shift)) & uint64(1):
+            for k in range(uint64(base + x), uint64(base + end)):
+                total += out[k]
+                out[k] = _share(total)
         elif total != float32(0):
             share = _share(total)
-            for x in range(begin, end):
-                row[x] = share
+            for k in range(uint64(base + x), uint64(base + end)):
+                out[k] = share
+        x = end
 
 
 @loop
@@ -227,46 +321,65 @@ def _coverage_gpu(out, items, item_starts, spans, lists, xs):
 
 
 @body
-def _draw_at(line, canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs):
-    row = sums[line]
-    for k in range(line_starts[line], line_starts[line + 1]):
-        i = line_items[k]
-        first, last = item_starts[i], item_starts[i + 1]
-        if first == last:
-            continue
-        width = items[i, 1]
-        pixels = canvas[items[i, 0] : items[i, 0] + width]
-        shift = _tile_shift(width)
-        touched = _add_row(row, width, shift, spans, lists, xs, first, last, items[i, 2] != 0)
-        total = float32(0)
-        for tile in range(((width - 1) >> shift) + 1):
-            begin, end = tile << shift, min((tile + 1) << shift, width)
-            if (touched >> uint64(tile)) & uint64(1):
-                for x in range(begin, end):
-                    total += row[x]
-                    row[x] = float32(0)
-                    pixels[x] = max(pixels[x], _share(total))
-            elif total != float32(0):
-                share = _share(total)
-                for x in range(begin, end):
-                    pixels[x] = max(pixels[x], share)
+def _draw_item(i, base, canvas, sums, items, item_starts, spans, lists, xs):
+    first, last = item_starts[i], item_starts[i + 1]
+    if first == last:
+        return
+    at, width = items[i, 0], items[i, 1]
+    shift = _tile_shift(width)
+    touched = _add_row(
+        sums, base, width, shift, spans, lists, xs, first, last, items[i, 2] != 0
+    )
+    total, x = float32(0), 0
+    while x < width:
+        end = _run(touched, x, width, shift)
+        if (touched >> uint64(x >> shift)) & uint64(1):
+            for k in range(x, end):
+                here, pixel = uint64(base + k), uint64(at + k)
+                total += sums[here]
+                sums[here] = float32(0)
+                canvas[pixel] = max(canvas[pixel], _share(total))
+        elif total != float32(0):
+            share = _share(total)
+            for k in range(uint64(at + x), uint64(at + end)):
+                canvas[k] = max(canvas[k], share)
+        x = end
+
+
+@body
+def _draw_at(
+    band, canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs
+):
+    base = band * (sums.size // (band_starts.size - 1))
+    for k in range(band_starts[band], band_starts[band + 1]):
+        for i in range(runs[k, 0], runs[k, 1]):
+            _draw_item(i, base, canvas, sums, items, item_starts, spans, lists, xs)
 
 
 @loop
-def _draw_cpu(canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs):
-    for line in prange(sums.shape[0]):
-        _draw_at(line, canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs)
+def _draw_cpu(canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs):
+    for band in prange(band_starts.size - 1):
+        _draw_at(
+            band, canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs
+        )
 
 
 @cuda.jit
-def _draw_gpu(canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs):
-    line = cuda.grid(1)
-    if line < sums.shape[0]:
-        _draw_at(line, canvas, sums, line_starts, line_items, items, item_starts, spans, lists, xs)
+def _draw_gpu(canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs):
+    band = cuda.grid(1)
+    if band < band_starts.size - 1:
+        _draw_at(
+            band, canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs
+        )
 
 
 def coverage(
-    vertices: Any, ring_starts: Any, shape_starts: Any, even_odd: Any, windows: Any, starts: Any
+    vertices: Any,
+    ring_starts: Any,
+    shape_starts: Any,
+    even_odd: Any,
+    windows: Any,
+    starts: Any,
 ) -> Any:
     """The share of each pixel that a shape covers, a patch a shape.
 
@@ -287,7 +400,12 @@ def coverage(
 
 
 def draw(
-    canvas: Any, samples: Any, vertices: Any, ring_starts: Any, shape_starts: Any, even_odd: Any
+    canvas: Any,
+    samples: Any,
+    vertices: Any,
+    ring_starts: Any,
+    shape_starts: Any,
+    even_odd: Any,
 ) -> None:
     """Raise each pixel of `canvas` to the coverage of the shapes that lie on it, in place.
 
@@ -302,28 +420,32 @@ def draw(
     shapes = _on_host(vertices, ring_starts, shape_starts, even_odd)
     samples, (batch, height, width) = _host(samples), canvas.shape
     count = len(shapes[2]) - 1
-    if samples.shape != (count,) or (count and not 0 <= samples.min() <= samples.max() < batch):
-        raise ValueError(f"samples are {count} numbers in 0..{batch - 1}, not {samples}")
+    if samples.shape != (count,) or (
+        count and not 0 <= samples.min() <= samples.max() < batch
+    ):
+        raise ValueError(
+            f"samples are {count} numbers in 0..{batch - 1}, not {samples}"
+        )
     frames, _ = windows(*shapes[:3], (height, width), np.zeros(count, np.int32))
     lines = samples.astype(np.int64) * height + frames[:, 0]
     made = cut(*shapes, frames, lines * width + frames[:, 1], stride=width)
-    line_starts, line_items = lines_of(lines, frames, batch * height)
-    sums = xp.zeros((batch * height, width), np.float32)
+    band_starts, runs = bands(samples, frames, batch, height)
+    sums = xp.zeros((len(band_starts) - 1) * width, np.float32)
     launch(
         _draw_cpu,
         _draw_gpu,
-        len(sums),
+        len(band_starts) - 1,
         canvas.reshape(-1),
         sums,
-        xp.asarray(line_starts),
-        xp.asarray(line_items),
+        xp.asarray(band_starts),
+        xp.asarray(runs),
         *_with_scratch(made, xp),
     )
 
 
 def _with_scratch(made: Cut, xp: Any) -> tuple[Any, ...]:
     entries = len(made.spans)
-    scratch = xp.empty((2, entries), np.int32), xp.empty(entries, np.float32)
+    scratch = xp.empty((2, entries), np.uint32), xp.empty(entries, np.float32)
     return (*(xp.asarray(array) for array in made), *scratch)
 
 

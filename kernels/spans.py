@@ -8,6 +8,9 @@ from numba import prange
 
 from voxelmill.kernels.device import loop, serial
 
+BAND_ROWS = (
+    16  # rows that one thread draws of all shapes: in turn, so that shapes do not race
+)
 STEEPEST = 1e9  # |dx / dy| that is kept: flatter edges are lower than a unit of cover
 
 
@@ -16,11 +19,17 @@ class Cut(NamedTuple):
 
     items: Any  # (I, 3) int64: flat place of the row's first pixel, its width, 1 for even-odd
     item_starts: Any  # (I + 1,) int64 into spans
-    spans: Any  # (E, 5) float32: y at the top, y at the bottom, x at the top, dx / dy, +-1
+    spans: (
+        Any  # (E, 5) float32: y at the top, y at the bottom, x at the top, dx / dy, +-1
+    )
 
 
 def windows(
-    vertices: Any, ring_starts: Any, shape_starts: Any, canvas_shape: Any, margin_px: Any
+    vertices: Any,
+    ring_starts: Any,
+    shape_starts: Any,
+    canvas_shape: Any,
+    margin_px: Any,
 ) -> tuple[Any, Any]:
     """The smallest pixel window of each shape, widened by its margin, and where patches start.
 
@@ -34,7 +43,9 @@ def windows(
     margin_px = np.asarray(margin_px)
     _check(vertices, ring_starts, shape_starts)
     if margin_px.shape != (len(shape_starts) - 1,) or (margin_px < 0).any():
-        raise ValueError(f"margin_px is {len(shape_starts) - 1} numbers from 0 up, not {margin_px}")
+        raise ValueError(
+            f"margin_px is {len(shape_starts) - 1} numbers from 0 up, not {margin_px}"
+        )
     frames = np.zeros((len(margin_px), 4), np.int32)
     height, width = (int(n) for n in canvas_shape)
     bad = _frame(frames, vertices, ring_starts, shape_starts, height, width, margin_px)
@@ -104,13 +115,24 @@ def _count(counts, first_item, vertices, ring_starts, shape_starts, frames):
                 before = v
                 if low == high or high <= 0 or low >= height or xs >= x0 + width:
                     continue
-                for row in range(int(max(low, 0.0)), int(ceil(min(high, float(height))))):
+                for row in range(
+                    int(max(low, 0.0)), int(ceil(min(high, float(height))))
+                ):
                     counts[first_item[s] + row] += 1
 
 
 @loop
 def _fill(
-    items, spans, places, first_item, vertices, ring_starts, shape_starts, even_odd, frames, at
+    items,
+    spans,
+    places,
+    first_item,
+    vertices,
+    ring_starts,
+    shape_starts,
+    even_odd,
+    frames,
+    at,
 ):
     """Fill `items` and `spans`; `places` says where an item's next entry goes."""
     for s in prange(frames.shape[0]):
@@ -126,7 +148,10 @@ def _fill(
             first, last = ring_starts[ring], ring_starts[ring + 1]
             before = last - 1
             for v in range(first, last):
-                ya, xa = vertices[before, 0] - float(y0), vertices[before, 1] - float(x0)
+                ya, xa = (
+                    vertices[before, 0] - float(y0),
+                    vertices[before, 1] - float(x0),
+                )
                 yb, xb = vertices[v, 0] - float(y0), vertices[v, 1] - float(x0)
                 before = v
                 turn = 1.0
@@ -163,7 +188,11 @@ def cut(
     """
     _check(vertices, ring_starts, shape_starts)
     count = len(shape_starts) - 1
-    if np.shape(even_odd) != (count,) or np.shape(frames) != (count, 4) or len(starts) < count:
+    if (
+        np.shape(even_odd) != (count,)
+        or np.shape(frames) != (count, 4)
+        or len(starts) < count
+    ):
         raise ValueError(
             f"{count} shapes need as many fill rules and windows, not {np.shape(even_odd)} "
             f"and {np.shape(frames)}"
@@ -177,32 +206,52 @@ def cut(
     items = np.empty((first_item[-1], 3), np.int64)
     spans = np.empty((item_starts[-1], 5), np.float32)
     at = np.stack([starts[:count], np.full(count, stride, np.int64)], 1)
-    _fill(items, spans, item_starts[:-1].copy(), first_item, *rings, even_odd, frames, at)
+    _fill(
+        items, spans, item_starts[:-1].copy(), first_item, *rings, even_odd, frames, at
+    )
     return Cut(items, item_starts, spans)
 
 
 @serial
-def _sort_lines(line_starts, line_items, next_free, lines, frames):
+def _sort_bands(band_starts, runs, samples, frames, bands_each):
     for s in range(frames.shape[0]):
-        for row in range(frames[s, 2]):
-            line_starts[lines[s] + row + 1] += 1
-    for line in range(len(line_starts) - 1):
-        line_starts[line + 1] += line_starts[line]
-        next_free[line] = line_starts[line]
+        first, last = _bands_of(frames[s, 0], frames[s, 2])
+        for band in range(first, last):
+            band_starts[samples[s] * bands_each + band + 1] += 1
+    for band in range(band_starts.size - 1):
+        band_starts[band + 1] += band_starts[band]
+    free = band_starts.copy()
     item = 0
     for s in range(frames.shape[0]):
-        for row in range(frames[s, 2]):
-            line_items[next_free[lines[s] + row]] = item
-            next_free[lines[s] + row] += 1
-            item += 1
+        y0, height = frames[s, 0], frames[s, 2]
+        first, last = _bands_of(y0, height)
+        for band in range(first, last):
+            k = free[samples[s] * bands_each + band]
+            free[samples[s] * bands_each + band] = k + 1
+            runs[k, 0] = item + max(band * BAND_ROWS - y0, 0)
+            runs[k, 1] = item + min((band + 1) * BAND_ROWS - y0, height)
+        item += height
 
 
-def lines_of(lines: Any, frames: Any, count: int) -> tuple[Any, Any]:
-    """Which items lie in each of `count` lines, window s from line `lines[s]` on.
+@serial
+def _bands_of(y0, height):
+    if height == 0:
+        return 0, 0
+    return y0 // BAND_ROWS, (y0 + height - 1) // BAND_ROWS + 1
 
-    Returns offsets (count + 1,) and item numbers, both int64.
+
+def bands(samples: Any, frames: Any, batch: int, height: int) -> tuple[Any, Any]:
+    """Which items lie in each band of `BAND_ROWS` rows of a batch of canvases, in z-order.
+
+    Returns offsets (bands + 1,), and the first and last + 1 item of each run (runs, 2), int64.
     """
-    line_starts = np.zeros(count + 1, np.int64)
-    line_items = np.empty(int(frames[:, 2].sum()), np.int64)
-    _sort_lines(line_starts, line_items, np.empty(count, np.int64), lines, frames)
-    return line_starts, line_items
+    bands_each = -(-height // BAND_ROWS)
+    first, last = (
+        frames[:, 0] // BAND_ROWS,
+        (frames[:, 0] + frames[:, 2] - 1) // BAND_ROWS + 1,
+    )
+    count = int(np.where(frames[:, 2] > 0, last - first, 0).sum())
+    band_starts = np.zeros(batch * bands_each + 1, np.int64)
+    runs = np.empty((count, 2), np.int64)
+    _sort_bands(band_starts, runs, samples, frames, bands_each)
+    return band_starts, runs
