@@ -47,6 +47,14 @@ class Arrays:
         bounds = [s[p : p + 2] for s, p in zip(starts, place.tolist(), strict=True)]
         return np.array(bounds, np.int64).reshape(-1, 2).T
 
+    def column(self, first: int, last: int, number: int) -> NDArray[np.float64]:
+        """Column `number` of `params` of the samples `first` to `last`, the last not in."""
+        try:
+            return np.asarray(self.opened("params")[first:last, number].read().result())
+        except ValueError:
+            samples = np.arange(first, last)
+            return self.begin("params", (samples, np.full(len(samples), number))).result()
+
     def opened(self, name: str) -> Any:
         """The TensorStore of array `name`. Raises StoreError after a fork, or if it cannot open."""
         _refuse_fork()
@@ -73,8 +81,8 @@ class Arrays:
             return ts.open(spec, read=True, open=True, context=self._context).result()
         except ValueError as error:
             raise StoreError(
-                f"{self.path}/{name}/zarr.json is missing or damaged; look with `voxelmill check "
-                f"{self.path}`, then run the same `voxelmill make` again ({error})"
+                f"{self.path}/{name}/zarr.json is missing or damaged; run `voxelmill check "
+                f"{self.path}`, then the same `voxelmill make` again ({error})"
             ) from error
 
 
@@ -105,8 +113,8 @@ class Pending:
                 file = path / shard_files(self._arrays.description, shard)[self._name]
                 what = "is damaged" if file.exists() else "is missing"
                 return StoreError(
-                    f"{file} {what}; look with `voxelmill check {path}`, then run the same "
-                    f"`voxelmill make` again: it makes shard {shard} anew ({again})"
+                    f"{file} {what}; run `voxelmill check {path}` and do as it says, then run the "
+                    f"same `voxelmill make` again: it makes shard {shard} anew ({again})"
                 )
         return StoreError(f"{path}/{self._name}: {error}; look with `voxelmill check {path}`")
 

@@ -18,7 +18,7 @@ from voxelmill.engine.group import Json, describe, read_group, state_in
 from voxelmill.engine.layout import Description, array_metadata
 
 _REMAKE = "run the same `voxelmill make` again: it makes this shard anew"
-_FORGET = "let `voxelmill check --repair` forget this shard, then run the same make again"
+_REMOVE = "remove this file, then run the same `voxelmill make` again: it makes this shard anew"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _files(store: Path, shard: int, files: Mapping[str, FileState]) -> Iterator[
             what = f"has {size:,} bytes instead of {state.size:,}"
             yield Problem(shard, name, what, _REMAKE)
         elif _hash(store / name) != state.xxh3_128:
-            yield Problem(shard, name, "its bytes are not those that were written", _FORGET)
+            yield Problem(shard, name, "its bytes are not those that were written", _REMOVE)
 
 
 def _hash(file: Path) -> str:

@@ -1,7 +1,7 @@
 """Files that are whole or not there: temporary name, fsync, rename, fsync of the folder.
 
-A temporary file is called `<final name>.<boot>.<pid>.<started>.<token>.partial`, so that whoever
-finds it knows whether its writer still lives.
+A temporary file is called `<final name>.<space>.<pid>.<started>.<token>.partial`, so that whoever
+finds it knows whether its writer still lives; <space> is where its pid counts (boot, container).
 """
 
 import errno
@@ -12,13 +12,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from voxelmill.engine.errors import DiskFullError, StoreError
-from voxelmill.engine.process import Process, boot_id, this_process
+from voxelmill.engine.process import this_process
 
-_PARTIAL = re.compile(r"\.([0-9a-f]{0,8})\.(\d+)\.(\d+)\.[0-9a-f]{12}\.partial$")
+_PARTIAL = re.compile(r"\.([0-9a-f]{8})\.(\d+)\.(\d+)\.[0-9a-f]{12}\.partial$")
 _STALE_SECONDS = 600  # of a temporary file whose writer is on another host
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -65,7 +66,7 @@ class Partial:
 def temporary_name(final: Path) -> Path:
     """A name beside `final` that no other writer has."""
     me = this_process()
-    tag = f"{me.boot_id[:8]}.{me.pid}.{me.started}.{secrets.token_hex(6)}"
+    tag = f"{me.space}.{me.pid}.{me.started}.{secrets.token_hex(6)}"
     return final.with_name(f"{final.name}.{tag}.partial")
 
 
@@ -113,10 +114,10 @@ def is_leftover(path: Path) -> bool:
     found = _PARTIAL.search(path.name)
     if found is None:
         return False
-    boot, pid, start = found[1], int(found[2]), int(found[3])
+    space, pid, start = found[1], int(found[2]), int(found[3])
     me = this_process()
-    if boot == me.boot_id[:8]:
-        return Process(me.host, boot_id(), pid, start).gone()
+    if space == me.space:
+        return replace(me, pid=pid, started=start).gone()
     with suppress(FileNotFoundError):
         return time.time() - path.stat().st_mtime > _STALE_SECONDS
     return False
@@ -133,7 +134,7 @@ def partials(top: Path) -> Iterator[Path]:
 def write_errors(path: Path, needed: int, saved: Callable[[], str] = lambda: "") -> Iterator[None]:
     """Turn what the system says about a failed write below `path` into words.
 
-    needed: bytes that the failed step had still to write, at most; saved: says what is safe.
+    needed: bytes that the step writes at most, 0 where few; saved: says what is safe.
     """
     try:
         yield
@@ -142,10 +143,10 @@ def write_errors(path: Path, needed: int, saved: Callable[[], str] = lambda: "")
     except OSError as error:
         if error.errno in _FULL:
             free = shutil.disk_usage(_nearest(path)).free
+            due = f"up to {needed:,} bytes are needed and " if needed else ""
             raise DiskFullError(
-                f"{path}: the disk is full: up to {needed:,} bytes are still to be written "
-                f"and {free:,} are free; {saved()}free some space and run "
-                "the same `voxelmill make` again"
+                f"{path}: the disk is full: {due}{free:,} are free; {saved()}free some space and "
+                "run the same `voxelmill make` again"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise StoreError(

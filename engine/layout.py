@@ -78,7 +78,9 @@ class Description:
 
     def zstd_level(self, f: Field | Ragged) -> int | None:
         """The level of zstd with which `f` is packed; None: raw. From the spec's `store`."""
-        store = {"images": "raw", "labels": "zstd", "zstd_level": 1} | (self.spec.get("store") or {})
+        store = {"images": "raw", "labels": "zstd", "zstd_level": 1} | (
+            self.spec.get("store") or {}
+        )
         packed = store["labels" if isinstance(f, Ragged) or f.is_label else "images"] == "zstd"
         return int(store["zstd_level"]) if packed else None
 

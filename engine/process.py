@@ -2,35 +2,39 @@
 
 import os
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from zlib import crc32
 
 
 @dataclass(frozen=True)
 class Process:
     """A process on a host: its boot and its start tell it from a later one with the same number.
 
-    started: clock ticks after boot, 0 where the system does not say.
+    namespace: in which `pid` counts; containers of a host have their own. started: clock ticks
+    after boot. All but host and pid are empty or 0 where the system does not say.
     """
 
     host: str
     boot_id: str
+    namespace: str
     pid: int
     started: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    @property
+    def space(self) -> str:
+        """Where its pid counts, in eight letters for a file name."""
+        return f"{crc32(f'{self.boot_id} {self.namespace}'.encode()):08x}"
 
     def here(self) -> bool:
-        """Whether it ran on this host, so that `gone` can be asked."""
-        return self.host == socket.gethostname()
+        """Whether `gone` can be asked here: it ran on this host, and not in another container."""
+        same = self.boot_id != _boot_id() or self.namespace == _namespace()
+        return self.host == socket.gethostname() and same
 
     def gone(self) -> bool:
         """Whether a process of this host has ended: other boot, no such number, or a later one."""
-        if self.boot_id != boot_id():
+        if self.boot_id != _boot_id():
             return True
         try:
             os.kill(self.pid, 0)
@@ -38,26 +42,33 @@ class Process:
             return True
         except PermissionError:
             pass  # it is there, and another user's
-        return bool(self.started) and started(self.pid) != self.started
+        return bool(self.started) and _started(self.pid) != self.started
 
 
 def this_process() -> Process:
     """The process that asks; asked anew after a fork."""
     pid = os.getpid()
-    return Process(socket.gethostname(), boot_id(), pid, started(pid))
+    return Process(socket.gethostname(), _boot_id(), _namespace(), pid, _started(pid))
 
 
 @cache
-def boot_id() -> str:
-    """The random name of this boot; empty where the system has none."""
+def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
 
 
-def started(pid: int) -> int:
-    """When `pid` started, in ticks after boot; 0 where the system does not say or it has ended."""
+@cache
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> int:
+    """0 too where it has ended and only waits for its parent."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -106,11 +106,7 @@ class Reader:
 
     def available(self) -> NDArray[np.int64]:
         """The indices that can be read: all, or of an unfinished store those that are made."""
-        if self._made is None:
-            return np.arange(len(self))
-        size = self.description.samples_per_shard
-        runs = [np.arange(n) + k * size for k, n in sorted(self._made.items())]
-        return np.concatenate([np.empty(0, np.int64), *runs])
+        return np.concatenate([np.arange(0), *(np.arange(*run) for run in self._runs())])
 
     def split(self, name: str) -> NDArray[np.int64]:
         """The indices of the part `name` (train, val, test), by the subjects of the samples.
@@ -184,12 +180,16 @@ class Reader:
     def column(self, number: int) -> NDArray[np.float64]:
         """Column `number` of `params`, (count,) float64; NaN where a sample is not made yet."""
         out = np.full(len(self), np.nan)
-        block = max(self.description.samples_per_shard, 1 << 16)
-        index = self.available()
-        for first in range(0, len(index), block):
-            part = index[first : first + block]
-            out[part] = self._arrays.begin("params", (part, np.full(len(part), number))).result()
+        for first, last in self._runs():
+            out[first:last] = self._arrays.column(first, last, number)
         return out
+
+    def _runs(self) -> list[tuple[int, int]]:
+        """The samples that can be read, in runs from the first to behind the last."""
+        if self._made is None:
+            return [(0, len(self))]
+        size = self.description.samples_per_shard
+        return [(shard * size, shard * size + n) for shard, n in sorted(self._made.items())]
 
     def _all_names(self) -> list[str]:
         return [*self.fields, *(["params"] if self.description.columns else [])]

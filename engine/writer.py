@@ -188,15 +188,14 @@ class ShardWriter:
 
     @contextmanager
     def _or_abandon(self) -> Iterator[None]:
-        left = self._due - self.samples
-        sizes = [f.nbytes for f in self.description.fields if isinstance(f, Field)]
-        needed = left * (sum(sizes) + 8 * len(self.description.columns))
-        try:
-            with write_errors(self.path, needed, self._saved):
+        fields, columns = self.description.fields, self.description.columns
+        needed = self._due * (sum(map(_most_bytes, fields)) + 8 * len(columns))
+        with write_errors(self.path, needed, self._saved):  # says what is free after the removal
+            try:
                 yield
-        except BaseException:
-            self.abandon()
-            raise
+            except BaseException:
+                self.abandon()
+                raise
 
     def _saved(self) -> str:
         whole = len(read_records(self.path, self.description))
@@ -277,6 +276,13 @@ def _packed(blocks: NDArray[Any], level: int | None) -> list[tuple[Any, bytes]]:
     compressor = zstandard.ZstdCompressor(level=level)  # its own: it is not thread safe
     payloads = [compressor.compress(block.data) for block in flat]
     return [(payload, _crc(payload)) for payload in payloads]
+
+
+def _most_bytes(f: Field | Ragged) -> int:
+    """Of one sample, not compressed."""
+    if isinstance(f, Field):
+        return f.nbytes
+    return f.most * len(f.columns) * np.dtype(f.dtype).itemsize
 
 
 def _crc(data: Any) -> bytes:

@@ -71,6 +71,8 @@ def test_errors_let_go_too(store):
         ({"pid": 2**22 + 5}, 0, True),
         ({"host": "far", "pid": 2**22 + 5}, 500, False),
         ({"host": "far"}, 601, True),
+        ({"namespace": "another container", "pid": 2**22 + 5}, 500, False),
+        ({"namespace": "another container"}, 601, True),
     ],
 )
 def test_who_is_stale(store, changes, beat, stale):

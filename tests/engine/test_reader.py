@@ -200,16 +200,21 @@ def test_damage_is_an_error_that_names_the_file(damaged, name, harm):
     reader = open_store(damaged)
     assert stores.same(reader[[0, 9]], open_store(damaged)[[0, 9]])  # other shards are well
     what = "is missing" if harm == "gone" else "is damaged"
+    if name.startswith("params"):
+        with pytest.raises(StoreError, match=r"params/c/1/0 "):
+            reader.params["subject"]
     with pytest.raises(StoreError) as caught:
         reader[[0, 9, 4, 5, 6, 7]]
     words = str(caught.value)
-    assert words.startswith(f"{file} {what}; look with `voxelmill check {damaged}`, then run the")
+    assert words.startswith(f"{file} {what}; run `voxelmill check {damaged}` and do as it says")
     assert "makes shard 1 anew" in words
 
 
 def test_damaged_metadata_is_an_error(damaged):
     (damaged / "mask/zarr.json").write_text("{")
-    with pytest.raises(StoreError, match=r"mask/zarr\.json is missing or damaged; look with"):
+    with pytest.raises(
+        StoreError, match=r"mask/zarr\.json is missing or damaged; run `voxelmill check"
+    ):
         open_store(damaged)[0]
     (damaged / "commits.bin").unlink()
     with pytest.raises(StoreError, match=r"commits\.bin is missing from a store that says"):

@@ -239,6 +239,10 @@ def test_check_names_what_is_damaged_and_make_cures_it(store):
     (problem,) = check(store)
     assert (problem.shard, problem.file) == (1, "image/c/1/0/0")
     assert "its bytes are not those that were written" in str(problem)
+    assert "remove this file" in problem.cure
+    image.unlink()
+    assert (state_of(store), missing(store)) == ("whole", [1])
+    assert stores.contents(stores.make(store, d)) == before
     forget(store, [1])
     assert (state_of(store), missing(store)) == ("making", [1])
     assert stores.contents(stores.make(store, d)) == before

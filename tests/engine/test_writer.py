@@ -159,8 +159,9 @@ def test_a_full_disk_loses_nothing_that_was_committed(empty, monkeypatch, step):
         with pytest.raises(DiskFullError) as caught:
             stores.write(empty, d, 1)
     words = str(caught.value)
-    assert words.startswith(f"{empty}: the disk is full: up to ")
-    assert re.search(r"bytes are still to be written and [\d,]+ are free", words)
+    needed = 4 * (5 * 7 * 4 + 5 * 7 + 3 + 150 * 2 * 8 + 3 * 4 + 2 * 8)
+    assert words.startswith(f"{empty}: the disk is full: up to {needed:,} bytes are needed and ")
+    assert re.search(r" and [\d,]+ are free; ", words)
     assert "1 of 3 shards are committed and stay readable; free some space" in words
     assert _partials(empty) == []
     assert missing(empty) == [1, 2]
