@@ -3,15 +3,15 @@
 A donor is a grey and an alpha image, float32; donors lie flat one after another.
 """
 
-from math import floor, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, prange
+from numba import cuda, float32, int64, prange, uint64
 
 from voxelmill.kernels.device import body, launch, loop, xp_of
 from voxelmill.kernels.distance import COVERED, squared_px
-from voxelmill.kernels.elastic import lattices, shift_at
+from voxelmill.kernels.elastic import below, lattices, shift_at
 from voxelmill.kernels.tiles import (
     check_patches,
     check_rows,
@@ -23,20 +23,32 @@ from voxelmill.kernels.tiles import (
 
 
 @body
-def _bilinear(image, first, height, width, y, x, zero_outside):
-    """`image` at pixel centres' coordinates (y, x); beyond it zero, or else its nearest pixel."""
-    iy, ix = int(floor(y)), int(floor(x))
-    ty, tx = y - float32(iy), x - float32(ix)
-    total = float32(0)
-    for corner in range(4):
-        cy, cx = iy + corner // 2, ix + corner % 2
-        weight_y = ty if corner // 2 else float32(1) - ty
-        weight_x = tx if corner % 2 else float32(1) - tx
-        inside = 0 <= cy < height and 0 <= cx < width
-        if inside or not zero_outside:
-            cy, cx = min(max(cy, 0), height - 1), min(max(cx, 0), width - 1)
-            total += weight_y * weight_x * image[first + cy * width + cx]
-    return total
+def _mixed(a, b, c, d, top, bottom, near, far):
+    """Pixels (a, b) over (c, d) under the weights (top, bottom) x (near, far)."""
+    return top * (near * a + far * b) + bottom * (near * c + far * d)
+
+
+@body
+def _sampled_at(grey, alpha, first, height, width, y, x):
+    """Bilinear (alpha, grey) at (y, x) in units of pixel indices.
+
+    Beyond the donor alpha is zero and the grey that of its nearest pixel.
+    """
+    iy, ix = below(y), below(x)
+    upper = first + min(max(iy, 0), height - 1) * width
+    lower = first + min(max(iy + 1, 0), height - 1) * width
+    left, right = min(max(ix, 0), width - 1), min(max(ix + 1, 0), width - 1)
+    a, b = uint64(upper + left), uint64(upper + right)
+    c, d = uint64(lower + left), uint64(lower + right)
+    zero, one = float32(0), float32(1)
+    bottom, far = y - float32(iy), x - float32(ix)
+    top, near = one - bottom, one - far
+    shade = _mixed(grey[a], grey[b], grey[c], grey[d], top, bottom, near, far)
+    if not (-1 <= iy < height and -1 <= ix < width):
+        return zero, shade
+    top, bottom = top if iy >= 0 else zero, bottom if iy + 1 < height else zero
+    near, far = near if ix >= 0 else zero, far if ix + 1 < width else zero
+    return _mixed(alpha[a], alpha[b], alpha[c], alpha[d], top, bottom, near, far), shade
 
 
 @body
@@ -45,23 +57,23 @@ def _warp_at(
     nodes, node_starts, lattice, brightness, windows, starts,
 ):  # fmt: skip
     """Pixels x0..x1 of row y of patch s: alpha into out[0], texture into out[1]."""
-    donor, half = which[s], float32(0.5)
-    height, width = donor_sizes[donor, 0], donor_sizes[donor, 1]
-    rows, columns = lattice[s, 0], lattice[s, 1]
-    place = starts[s] + y * windows[s, 3]
-    out_y = float32(windows[s, 0] + y) + half
-    for x in range(x0, x1):
-        out_x = float32(windows[s, 1] + x) + half
-        q_y = inverse[s, 0, 0] * out_y + inverse[s, 0, 1] * out_x + inverse[s, 0, 2]
-        q_x = inverse[s, 1, 0] * out_y + inverse[s, 1, 1] * out_x + inverse[s, 1, 2]
+    donor, half, light = which[s], float32(0.5), brightness[s]
+    height, width, first = donor_sizes[donor, 0], donor_sizes[donor, 1], donor_starts[donor]
+    rows, columns, node, edge = lattice[s, 0], lattice[s, 1], node_starts[s], border[s]
+    place, nodes_a_px = uint64(starts[s] + y * windows[s, 3]), float32(1) / spacing[s]
+    out_y, left = float32(windows[s, 0] + y) + half, windows[s, 1]
+    row_y = inverse[s, 0, 0] * out_y + inverse[s, 0, 2]
+    row_x = inverse[s, 1, 0] * out_y + inverse[s, 1, 2]
+    along_y, along_x = inverse[s, 0, 1], inverse[s, 1, 1]
+    for x in range(uint64(x0), uint64(x1)):
+        out_x = float32(left + int64(x)) + half
+        q_y, q_x = row_y + along_y * out_x, row_x + along_x * out_x
         if rows:
-            at_y, at_x = (q_y + border[s]) / spacing[s], (q_x + border[s]) / spacing[s]
-            dy, dx = shift_at(at_y, at_x, nodes, node_starts[s], rows, columns)
+            at_y, at_x = (q_y + edge) * nodes_a_px, (q_x + edge) * nodes_a_px
+            dy, dx = shift_at(at_y, at_x, nodes, node, rows, columns)
             q_y, q_x = q_y + dy, q_x + dx
-        q_y, q_x, first = q_y - half, q_x - half, donor_starts[donor]
-        out[0, place + x] = _bilinear(alpha, first, height, width, q_y, q_x, True)
-        shade = _bilinear(grey, first, height, width, q_y, q_x, False)
-        out[1, place + x] = brightness[s] * shade
+        opaque, shade = _sampled_at(grey, alpha, first, height, width, q_y - half, q_x - half)
+        out[0, place + x], out[1, place + x] = opaque, light * shade
 
 
 @loop
@@ -96,9 +108,9 @@ def _grow_at(s, y, x0, x1, out, alpha, windows, starts, grow_px):
     """Pixels x0..x1 of row y: the greatest or the least alpha in a disc; zero beyond the patch."""
     height, width = windows[s, 2], windows[s, 3]
     row = starts[s] + y * width
-    line, own = out[row + x0 : row + x1], alpha[row + x0 : row + x1]
-    for k in range(x1 - x0):
-        line[k] = own[k]
+    own = uint64(row + x0)
+    for k in range(uint64(x1 - x0)):
+        out[own + k] = alpha[own + k]
     radius, shrinks = abs(grow_px[s]), grow_px[s] < float32(0)
     reach = int(radius)
     for dy in range(-reach, reach + 1):
@@ -108,20 +120,17 @@ def _grow_at(s, y, x0, x1, out, alpha, windows, starts, grow_px):
             first, last = max(x0, -dx), min(x1, width - dx)
             if not 0 <= y + dy < height or first >= last:
                 first, last = x1, x1
-            there = row + dy * width + dx
+            target, source = uint64(row + first), uint64(row + dy * width + dx + first)
             if shrinks:
-                for k in range(first - x0):
-                    line[k] = float32(0)
-                for k in range(last - x0, x1 - x0):
-                    line[k] = float32(0)
-            if first < last:
-                source, target = alpha[there + first : there + last], line[first - x0 : last - x0]
-                if shrinks:
-                    for k in range(last - first):
-                        target[k] = min(target[k], source[k])
-                else:
-                    for k in range(last - first):
-                        target[k] = max(target[k], source[k])
+                for k in range(uint64(last - first)):
+                    out[target + k] = min(out[target + k], alpha[source + k])
+                for k in range(uint64(first - x0)):
+                    out[own + k] = float32(0)
+                for k in range(uint64(last - x0), uint64(x1 - x0)):
+                    out[own + k] = float32(0)
+            else:
+                for k in range(uint64(last - first)):
+                    out[target + k] = max(out[target + k], alpha[source + k])
 
 
 @loop
@@ -200,12 +209,12 @@ def _check_donors(grey: Any, alpha: Any, starts: Any, sizes: Any, which: Any) ->
 def _feather_at(s, first, last, out, alpha, squared, width_px):
     """alpha times a smoothstep of the distance to the edge, half a pixel off the last centre."""
     if width_px[s] > float32(0):
-        for k in range(first, last):
+        for k in range(uint64(first), uint64(last)):
             t = (sqrt(float32(squared[k])) - float32(0.5)) / width_px[s]
             t = min(max(t, float32(0)), float32(1))
             out[k] = alpha[k] * t * t * (float32(3) - float32(2) * t)
     else:
-        for k in range(first, last):
+        for k in range(uint64(first), uint64(last)):
             out[k] = alpha[k]
 
 

@@ -9,7 +9,7 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, prange
+from numba import cuda, float32, int32, prange, uint64
 
 from voxelmill.kernels.device import body, launch, loop, xp_of
 from voxelmill.kernels.tiles import check_patches, patch_of, place_of, row_starts
@@ -20,27 +20,25 @@ COVERED = np.float32(0.5)  # from this coverage on, a pixel belongs to a shape
 @body
 def _depth_at(s, x0, x1, out, coverage, windows, starts):
     """Columns x0..x1 of patch s: pixels up or down to the nearest background, 0 on background."""
-    height, width, n = windows[s, 2], windows[s, 3], x1 - x0
+    height, width, n = windows[s, 2], windows[s, 3], uint64(x1 - x0)
+    step, corner = uint64(width), starts[s] + x0
     for y in range(height):
-        here = starts[s] + y * width + x0
-        line, covered = out[here : here + n], coverage[here : here + n]
+        here = uint64(corner + y * width)
         if y == 0:
             for k in range(n):
-                line[k] = 1 if covered[k] >= COVERED else 0
+                out[here + k] = 1 if coverage[here + k] >= COVERED else 0
         else:
-            above = out[here - width : here - width + n]
             for k in range(n):
-                line[k] = above[k] + 1 if covered[k] >= COVERED else 0
+                above = out[here - step + k]
+                out[here + k] = above + 1 if coverage[here + k] >= COVERED else 0
     for up in range(height):
-        here = starts[s] + (height - 1 - up) * width + x0
-        line = out[here : here + n]
+        here = uint64(corner + (height - 1 - up) * width)
         if up == 0:
             for k in range(n):
-                line[k] = min(line[k], 1)
+                out[here + k] = min(out[here + k], 1)
         else:
-            below = out[here + width : here + width + n]
             for k in range(n):
-                line[k] = min(line[k], below[k] + 1)
+                out[here + k] = min(out[here + k], out[here + step + k] + 1)
 
 
 @loop
@@ -61,18 +59,32 @@ def _depth_gpu(out, coverage, windows, starts, columns):
 @body
 def _squared_at(s, y, x0, x1, out, depth, windows, starts):
     """Pixels x0..x1 of row y: squared distance to the nearest background, also beyond the patch."""
-    width = windows[s, 3]
+    width, count = windows[s, 3], uint64(x1 - x0)
     row = starts[s] + y * width
-    for x in range(x0, x1):
-        best = depth[row + x] * depth[row + x]
-        dx = 1
-        while dx * dx < best:
-            left = depth[row + x - dx] if x >= dx else 0
-            right = depth[row + x + dx] if x + dx < width else 0
-            nearer = min(left, right)
-            best = min(best, dx * dx + nearer * nearer)
-            dx += 1
-        out[row + x] = best
+    own, far = uint64(row + x0), int32(0)
+    for k in range(count):
+        out[own + k] = int32(depth[own + k] * depth[own + k])
+        far = max(far, out[own + k])
+    dx = 1
+    while dx * dx < far:  # no column further off can be nearer to any of these pixels
+        square = int32(dx * dx)
+        inside, outside = max(x0, dx), min(x1, width - dx)
+        target, left, size = uint64(row + inside), uint64(row + inside - dx), max(x1 - inside, 0)
+        for k in range(uint64(size)):
+            near = int32(square + depth[left + k] * depth[left + k])
+            out[target + k] = min(out[target + k], near)
+        right, size = uint64(row + x0 + dx), max(outside - x0, 0)
+        for k in range(uint64(size)):
+            near = int32(square + depth[right + k] * depth[right + k])
+            out[own + k] = min(out[own + k], near)
+        for k in range(uint64(max(min(inside, x1) - x0, 0))):
+            out[own + k] = min(out[own + k], square)
+        for k in range(uint64(max(outside - x0, 0)), count):
+            out[own + k] = min(out[own + k], square)
+        far = int32(0)
+        for k in range(count):
+            far = max(far, out[own + k])
+        dx += 1
 
 
 @loop
@@ -93,7 +105,7 @@ def _squared_gpu(out, depth, windows, starts, rows):
 @body
 def _peak_at(i, out, values, starts):
     peak = values.dtype.type(0)
-    for k in range(starts[i], starts[i + 1]):
+    for k in range(uint64(starts[i]), uint64(starts[i + 1])):
         peak = max(peak, values[k])
     out[i] = peak
 
@@ -115,11 +127,11 @@ def _peak_gpu(out, values, starts):
 def _thickness_at(s, first, last, out, squared, peaks):
     """sqrt(d / d_max) from squared distances: a fourth root."""
     if peaks[s] == 0:
-        for k in range(first, last):
+        for k in range(uint64(first), uint64(last)):
             out[k] = float32(0)
     else:
         peak = float32(peaks[s])
-        for k in range(first, last):
+        for k in range(uint64(first), uint64(last)):
             out[k] = sqrt(sqrt(float32(squared[k]) / peak))
 
 

@@ -4,11 +4,10 @@ The field lives in the donor's frame, so that it moves and turns with the object
 depend on the window in which the object is seen.
 """
 
-from math import floor
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, prange
+from numba import cuda, float32, int64, prange, uint64
 
 from voxelmill.kernels.device import body, launch, loop, xp_of
 from voxelmill.kernels.philox import normal_pair, philox
@@ -45,6 +44,13 @@ def _nodes_gpu(out, node_starts, lattice, keys, slots, strength):
 
 
 @body
+def below(x):
+    """The floor of a single as an int64; `math.floor` would be a call into the C library."""
+    whole = int64(x)
+    return whole - 1 if x < float32(whole) else whole
+
+
+@body
 def spline(t):
     """The four weights of a cubic B-spline at t in [0, 1) between the middle two nodes."""
     one, three, sixth = float32(1), float32(3), float32(1 / 6)
@@ -58,18 +64,46 @@ def spline(t):
 
 
 @body
+def _weighed(w, a, b, c, d):
+    return w[0] * a + w[1] * b + w[2] * c + w[3] * d
+
+
+@body
+def _along(nodes, at, component, w):
+    """One component of four neighbours from node `at` on, under weights w."""
+    one, two, three = uint64(1), uint64(2), uint64(3)
+    return _weighed(
+        w,
+        nodes[at, component],
+        nodes[at + one, component],
+        nodes[at + two, component],
+        nodes[at + three, component],
+    )
+
+
+@body
 def shift_at(y, x, nodes, first, rows, columns):
     """The elastic shift at lattice coordinates (y, x); zero outside the lattice."""
-    iy, ix = int(floor(y)), int(floor(x))
+    iy, ix = below(y), below(x)
     dy, dx = float32(0), float32(0)
-    if iy >= 0 and iy + 3 < rows and ix >= 0 and ix + 3 < columns:
+    if 0 <= iy < rows - 3 and 0 <= ix < columns - 3:
         wy, wx = spline(y - float32(iy)), spline(x - float32(ix))
-        for j in range(4):
-            row = first + (iy + j) * columns + ix
-            for k in range(4):
-                weight = wy[j] * wx[k]
-                dy += weight * nodes[row + k, 0]
-                dx += weight * nodes[row + k, 1]
+        a, step = uint64(first + iy * columns + ix), uint64(columns)
+        b, c, d = a + step, a + step + step, a + step + step + step
+        dy = _weighed(
+            wy,
+            _along(nodes, a, 0, wx),
+            _along(nodes, b, 0, wx),
+            _along(nodes, c, 0, wx),
+            _along(nodes, d, 0, wx),
+        )
+        dx = _weighed(
+            wy,
+            _along(nodes, a, 1, wx),
+            _along(nodes, b, 1, wx),
+            _along(nodes, c, 1, wx),
+            _along(nodes, d, 1, wx),
+        )
     return dy, dx
 
 

@@ -7,7 +7,7 @@ Modal is what is seen of a shape, amodal all of it. Everything here is whole num
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import cuda, prange, uint16
+from numba import cuda, int64, prange, uint16, uint64
 
 from voxelmill.kernels.device import body, launch, loop, serial, xp_of
 from voxelmill.kernels.distance import COVERED
@@ -42,19 +42,17 @@ def _maps_at(
         row, width = y - windows[s, 0], windows[s, 3]
         left, right = max(x0, windows[s, 1]), min(x1, windows[s, 1] + width)
         if 0 <= row < windows[s, 2] and left < right:
-            there = starts[s] + row * width + left - windows[s, 1]
-            covered = coverage[there : there + right - left]
+            a = uint64(starts[s] + row * width + left - windows[s, 1])
             here, kind = ids[s], classes[s]
             bit = uint16(1 << (here - 1)) if here <= 16 else uint16(0)
-            modal_line = modal[n, y, left:right]
-            amodal_line = amodal[n, y, left:right]
-            semantic_line = semantic[n, y, left:right]
-            for k in range(right - left):
-                modal_line[k] = here if covered[k] >= COVERED else modal_line[k]
-            for k in range(right - left):
-                amodal_line[k] |= bit if covered[k] >= COVERED else uint16(0)
-            for k in range(right - left):
-                semantic_line[k] = kind if covered[k] >= COVERED else semantic_line[k]
+            x, size = uint64(left), uint64(right - left)
+            for k in range(size):
+                modal[n, y, x + k] = here if coverage[a + k] >= COVERED else modal[n, y, x + k]
+            for k in range(size):
+                amodal[n, y, x + k] |= bit if coverage[a + k] >= COVERED else uint16(0)
+            for k in range(size):
+                under = semantic[n, y, x + k]
+                semantic[n, y, x + k] = kind if coverage[a + k] >= COVERED else under
 
 
 @loop
@@ -137,25 +135,25 @@ def _measure_at(s, out, coverage, windows, starts, samples, ids, modal):
     if first >= last:
         return
     for y in range(max(y0, 0), min(y0 + windows[s, 2], modal.shape[1])):
-        there = starts[s] + (y - y0) * width + first - x0
-        covered, seen = coverage[there : there + last - first], modal[samples[s], y, first:last]
+        a = uint64(starts[s] + (y - y0) * width + first - x0)
+        n, x = samples[s], uint64(first)
         inside, visible = 0, 0
-        for k in range(last - first):
-            inside += covered[k] >= COVERED
-            visible += (covered[k] >= COVERED) & (seen[k] == ids[s])
+        for k in range(uint64(last - first)):
+            inside += coverage[a + k] >= COVERED
+            visible += (coverage[a + k] >= COVERED) & (modal[n, y, x + k] == ids[s])
         if inside:
-            left, right = 0, last - first
-            while covered[left] < COVERED:
-                left += 1
-            while covered[right - 1] < COVERED:
-                right -= 1
-            _widen(out, s, 0, y, first + left, first + right)
+            left, right = uint64(0), uint64(last - first - 1)
+            while coverage[a + left] < COVERED:
+                left += uint64(1)
+            while coverage[a + right] < COVERED:
+                right -= uint64(1)
+            _widen(out, s, 0, y, first + int64(left), first + int64(right) + 1)
             if visible:
-                while not (covered[left] >= COVERED and seen[left] == ids[s]):
-                    left += 1
-                while not (covered[right - 1] >= COVERED and seen[right - 1] == ids[s]):
-                    right -= 1
-                _widen(out, s, 4, y, first + left, first + right)
+                while not (coverage[a + left] >= COVERED and modal[n, y, x + left] == ids[s]):
+                    left += uint64(1)
+                while not (coverage[a + right] >= COVERED and modal[n, y, x + right] == ids[s]):
+                    right -= uint64(1)
+                _widen(out, s, 4, y, first + int64(left), first + int64(right) + 1)
         out[s, 8] += inside
         out[s, 9] += visible
 

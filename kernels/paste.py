@@ -8,7 +8,7 @@ from math import exp
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, int32, prange
+from numba import cuda, float32, int32, prange, uint64
 
 from voxelmill.kernels.device import body, launch, loop, xp_of
 from voxelmill.kernels.tiles import (
@@ -30,9 +30,9 @@ def _blur_at(s, y, x0, x1, out, values, windows, starts, weights, weight_starts,
     """Pixels x0..x1 of row y: a weighted sum along the row, or along the column if `down`."""
     height, width = windows[s, 2], windows[s, 3]
     row = starts[s] + y * width
-    line = out[row + x0 : row + x1]
-    for k in range(x1 - x0):
-        line[k] = float32(0)
+    target = uint64(row + x0)
+    for k in range(uint64(x1 - x0)):
+        out[target + k] = float32(0)
     radius = (weight_starts[s + 1] - weight_starts[s]) // 2
     for tap in range(-radius, radius + 1):
         weight = weights[weight_starts[s] + radius + tap]
@@ -43,9 +43,9 @@ def _blur_at(s, y, x0, x1, out, values, windows, starts, weights, weight_starts,
         else:
             first, last, there = max(x0, -tap), min(x1, width - tap), row + tap
         if first < last:
-            source, target = values[there + first : there + last], line[first - x0 : last - x0]
-            for k in range(last - first):
-                target[k] += weight * source[k]
+            target, source = uint64(row + first), uint64(there + first)
+            for k in range(uint64(last - first)):
+                out[target + k] += weight * values[source + k]
 
 
 @loop
@@ -102,7 +102,7 @@ def soften(coverage: Any, windows: Any, starts: Any, sigma_px: Any) -> Any:
 
 @body
 def _attenuate_at(s, first, last, out, coverage, thickness, mu):
-    for k in range(first, last):
+    for k in range(first, last):  # uint64 here makes vectors, and an exp for every empty pixel
         out[k] = float32(0)
         if coverage[k] > float32(0):
             out[k] = coverage[k] * (float32(1) - exp(-mu[s] * thickness[k]))
@@ -153,32 +153,30 @@ def _compose_at(
             stop = max(stop, min(x1, windows[s, 1] + windows[s, 3]))
     if start >= stop:
         return
-    line = out[n, y, start:stop]
-    for k in range(stop - start):
-        v[k] = float32(line[k])
+    begin, count = uint64(start), uint64(stop - start)
+    for k in range(count):
+        v[k] = float32(out[n, y, begin + k])
     for item in range(first, last):
         s = items[item]
         left = max(start, windows[s, 1])
         size = min(stop, windows[s, 1] + windows[s, 3]) - left
         if 0 <= y - windows[s, 0] < windows[s, 2] and size > 0:
-            under = v[left - start : left - start + size]
             there = (y - windows[s, 0]) * windows[s, 3] + left - windows[s, 1]
-            share = alpha[starts[s] + there : starts[s] + there + size]
+            u, a = uint64(left - start), uint64(starts[s] + there)
             strength, g = opacity[s], grey[s]
             if texture_starts[s + 1] > texture_starts[s]:
-                there += texture_starts[s]
-                texture = textures[there : there + size]
-                for k in range(size):
-                    under[k] += share[k] * strength * (texture[k] - under[k])
+                b = uint64(texture_starts[s] + there)
+                for k in range(uint64(size)):
+                    v[u + k] += alpha[a + k] * strength * (textures[b + k] - v[u + k])
             else:
-                for k in range(size):
-                    under[k] += share[k] * strength * (g - under[k])
+                for k in range(uint64(size)):
+                    v[u + k] += alpha[a + k] * strength * (g - v[u + k])
     if top > float32(0):
-        for k in range(stop - start):
-            line[k] = int32(min(max(v[k], float32(0)), top) + float32(0.5))
+        for k in range(count):
+            out[n, y, begin + k] = int32(min(max(v[k], float32(0)), top) + float32(0.5))
     else:
-        for k in range(stop - start):
-            line[k] = v[k]
+        for k in range(count):
+            out[n, y, begin + k] = v[k]
 
 
 @loop

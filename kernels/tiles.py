@@ -2,6 +2,9 @@
 
 A patch is the pixel window of one shape: `windows` (patch, 4) int32 y0, x0, height, width, which
 may stick out of the canvas, and `starts` (patch + 1,) int64 into a flat buffer of its pixels.
+
+Inner loops of kernels along pixels count in uint64: a signed index is tested for wrap-around,
+which keeps loops from vectors, and a slice counts a reference, over which threads then fight.
 """
 
 from typing import Any
