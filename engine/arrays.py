@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
-from voxelmill.engine.layout import Description, shard_files, start_name
+from voxelmill.engine.layout import shard_files, start_name
 from voxelmill.engine.sample import Field, Ragged, Rows
 
 _LEAST_POOL, _MOST_POOL = 64 << 20, 512 << 20

@@ -12,10 +12,11 @@ from voxelmill.engine.commit import (
     read_records,
     record_path,
 )
+from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.files import partials
 from voxelmill.engine.group import Json, describe, read_group, state_in
-from voxelmill.engine.layout import Description, array_metadata
+from voxelmill.engine.layout import array_metadata
 
 _REMAKE = "run the same `voxelmill make` again: it makes this shard anew"
 _REMOVE = "remove this file, then run the same `voxelmill make` again: it makes this shard anew"

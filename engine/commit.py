@@ -22,9 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.files import write_atomic
-from voxelmill.engine.layout import Description, array_metadata, shard_files
+from voxelmill.engine.layout import array_metadata, shard_files
 
 MANIFEST = "commits.bin"
 _MAGIC = b"VMcommit"

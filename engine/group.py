@@ -11,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.files import write_atomic
-from voxelmill.engine.layout import Description, array_metadata
+from voxelmill.engine.layout import array_metadata
 from voxelmill.engine.version import FORMAT, VERSION
 
 State = Literal["making", "growing", "whole"]

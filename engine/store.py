@@ -28,6 +28,7 @@ from voxelmill.engine.commit import (
     read_records,
     record_path,
 )
+from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.files import (
     is_leftover,
@@ -48,7 +49,7 @@ from voxelmill.engine.group import (
     write_group,
     write_if_other,
 )
-from voxelmill.engine.layout import Description, array_metadata
+from voxelmill.engine.layout import array_metadata
 
 __all__ = [
     "Description",
@@ -85,10 +86,7 @@ def create(path: str | Path, description: Description) -> None:
     existing = read_description(store)
     _refuse_other(store, existing, description)
     if existing.count != description.count:
-        raise StoreError(
-            f"{store} is a store of {existing.count:,} samples, not of {description.count:,}; only "
-            "the count may change, and only grow: by `engine.store.grow`"
-        )
+        raise StoreError(_other_count(store, existing, description))
     with write_errors(store, 0):
         _fill(store, existing)
 
@@ -145,10 +143,7 @@ def grow(path: str | Path, description: Description) -> None:
     existing = describe(store, group)
     _refuse_other(store, existing, description)
     if description.count < existing.count:
-        raise StoreError(
-            f"{store} has {existing.count:,} samples, and {description.count:,} are asked for: "
-            "count may only grow; take a smaller part when reading, or make a new store with -o"
-        )
+        raise StoreError(_other_count(store, existing, description))
     if description.count > existing.count:
         before = group["attributes"][KEY].get("growing", {}).get("from", existing.count)
         growing = {"from": before, "to": description.count}
@@ -242,6 +237,13 @@ def _refuse_other(store: Path, existing: Description, wanted: Description) -> No
         + "\n  ".join(lines or differences(old, new))
         + "\nuse the store's own spec to go on with it, or make a new store with -o"
     )
+
+
+def _other_count(store: Path, existing: Description, wanted: Description) -> str:
+    cure = "grow it"
+    if wanted.count < existing.count:
+        cure = "count may only grow; take a part of it when reading, or make a new store with -o"
+    return f"{store} has {existing.count:,} samples, and {wanted.count:,} are asked for: {cure}"
 
 
 def _short(value: Any) -> str:

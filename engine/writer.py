@@ -2,29 +2,25 @@
 
 A shard file is the encoded samples in their order, then the index (offset and size of each,
 uint64) and its crc32c: what TensorStore writes for the whole shard at once, without holding it.
-`encode` is the dear part (zstd, crc32c); it keeps nothing and may run in any thread.
+`encode` may run in other threads; `ShardWriter.append` then only writes.
 """
 
-import math
-import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-import google_crc32c
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from voxelmill.engine.commit import FileState, Record, read_records, write_record
+from voxelmill.engine.description import Description
+from voxelmill.engine.encode import Arrays, Encoded, crc_of, encode, packed
 from voxelmill.engine.files import Partial, make_folders, sync_folder, write_errors
 from voxelmill.engine.layout import (
     ROWS,
-    Description,
     fill_value,
     inner_chunks,
     shard_files,
@@ -33,47 +29,9 @@ from voxelmill.engine.layout import (
 )
 from voxelmill.engine.sample import Field, Ragged, Rows
 
-Arrays = Mapping[str, Any]  # by field: an array (sample, *shape), or Rows
+__all__ = ["Encoded", "ShardWriter", "encode", "write_shard"]
+
 _ABSENT = np.uint64(2**64 - 1)
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Samples ready to be written: for each dense field the payload and crc32c of each sample.
-
-    Raw payloads are views of the arrays given to `encode`: leave those as they are until
-    `ShardWriter.append` has returned.
-    """
-
-    samples: int
-    dense: dict[str, list[tuple[Any, bytes]]]
-    ragged: dict[str, Rows]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held, for queues that are bounded in bytes."""
-        dense = sum(memoryview(p).nbytes + 4 for chunks in self.dense.values() for p, _ in chunks)
-        return dense + sum(r.values.nbytes + r.starts.nbytes for r in self.ragged.values())
-
-
-def encode(description: Description, arrays: Arrays) -> Encoded:
-    """Compress and checksum a batch: dense arrays (sample, *shape), ragged ones as Rows.
-
-    Raises ValueError if a name, a shape or a dtype is not as described: nothing is broadcast
-    or cast.
-    """
-    samples = _check(description, arrays)
-    dense: dict[str, list[tuple[Any, bytes]]] = {}
-    ragged: dict[str, Rows] = {}
-    for f in description.fields:
-        if isinstance(f, Field):
-            array = np.ascontiguousarray(arrays[f.name], stored_dtype(f.dtype))
-            dense[f.name] = _packed(array, description.zstd_level(f))
-        else:
-            rows = arrays[f.name]
-            values = np.ascontiguousarray(rows.values, stored_dtype(f.dtype))
-            ragged[f.name] = Rows(values, np.asarray(rows.starts, np.int64))
-    return Encoded(samples, dense, ragged)
 
 
 class ShardWriter:
@@ -179,11 +137,11 @@ class ShardWriter:
         for rows in self._ragged.values():
             rows.complete()
             starts = rows.starts.astype("<u4").tobytes()
-            self._files[start_name(rows.field)].write(starts + _crc(starts))
+            self._files[start_name(rows.field)].write(starts + crc_of(starts))
         if self.description.columns:
             table = self._params.astype("<f8").tobytes()
             whole = _Sharded(self._files["params"], 1)
-            whole.add([(table, _crc(table))])
+            whole.add([(table, crc_of(table))])
             whole.complete()
 
     @contextmanager
@@ -233,7 +191,7 @@ class _Sharded:
 
     def complete(self) -> None:
         index = self._index.tobytes()
-        self._file.write(index + _crc(index))
+        self._file.write(index + crc_of(index))
 
 
 class _RaggedRows:
@@ -256,7 +214,7 @@ class _RaggedRows:
         self._waiting = np.concatenate([self._waiting, rows.values])
         whole = len(self._waiting) // ROWS * ROWS
         blocks = self._waiting[:whole].reshape(-1, ROWS, self._waiting.shape[1])
-        self._part.add(_packed(blocks, self._level))
+        self._part.add(packed(blocks, self._level))
         self._waiting = self._waiting[whole:]
 
     def complete(self) -> None:
@@ -264,18 +222,8 @@ class _RaggedRows:
             block = np.full((1, ROWS, self._waiting.shape[1]), fill_value(self.field.dtype))
             block = block.astype(self._waiting.dtype)
             block[0, : len(self._waiting)] = self._waiting
-            self._part.add(_packed(block, self._level))
+            self._part.add(packed(block, self._level))
         self._part.complete()
-
-
-def _packed(blocks: NDArray[Any], level: int | None) -> list[tuple[Any, bytes]]:
-    """The payload and crc32c of each block (block, ...): zstd at `level`, or a view if None."""
-    flat = blocks.reshape(len(blocks), math.prod(blocks.shape[1:])).view(np.uint8)
-    if level is None:
-        return [(block, _crc(block)) for block in flat]
-    compressor = zstandard.ZstdCompressor(level=level)  # its own: it is not thread safe
-    payloads = [compressor.compress(block.data) for block in flat]
-    return [(payload, _crc(payload)) for payload in payloads]
 
 
 def _most_bytes(f: Field | Ragged) -> int:
@@ -283,43 +231,3 @@ def _most_bytes(f: Field | Ragged) -> int:
     if isinstance(f, Field):
         return f.nbytes
     return f.most * len(f.columns) * np.dtype(f.dtype).itemsize
-
-
-def _crc(data: Any) -> bytes:
-    return struct.pack("<I", google_crc32c.value(data))
-
-
-def _check(description: Description, arrays: Arrays) -> int:
-    """The number of samples of the batch."""
-    names = {f.name for f in description.fields}
-    if set(arrays) != names:
-        lacking, strange = sorted(names - set(arrays)), sorted(set(arrays) - names)
-        raise ValueError(f"fields {lacking} are lacking and {strange} are not in the store")
-    counts = {f.name: _check_one(f, arrays[f.name]) for f in description.fields}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"the arrays of a batch hold different numbers of samples: {counts}")
-    return next(iter(counts.values()), 0)
-
-
-def _check_one(f: Field | Ragged, value: Any) -> int:
-    if isinstance(f, Field):
-        if value.ndim != 1 + len(f.shape) or value.shape[1:] != f.shape or value.dtype != f.dtype:
-            raise ValueError(
-                f"{f.name}: {value.shape} {value.dtype} came; (samples, "
-                f"{', '.join(map(str, f.shape))}) {f.dtype} is due: nothing is broadcast or cast"
-            )
-        return len(value)
-    values, starts = value
-    if values.ndim != 2 or values.shape[1] != len(f.columns) or values.dtype != f.dtype:
-        raise ValueError(
-            f"{f.name}: rows {values.shape} {values.dtype} came; (rows, {len(f.columns)}) "
-            f"{f.dtype} are due"
-        )
-    sizes = np.diff(starts)
-    if len(starts) < 1 or starts[0] != 0 or starts[-1] != len(values) or (sizes < 0).any():
-        raise ValueError(f"{f.name}: starts must ascend from 0 to the {len(values)} rows")
-    if sizes.size and sizes.max() > f.most:
-        raise ValueError(
-            f"{f.name}: {sizes.max()} rows in one sample; the store holds at most {f.most}"
-        )
-    return len(sizes)
