@@ -24,8 +24,8 @@ def text_rings(text: str, height_px: float, weight_px: float = 0.0) -> list[Ring
     """The rings of a line of text around the origin: (n, 2) float32 (y, x) in pixels, y down.
 
     height_px: height of the capital letters. weight_px: emboldens by the union with a stroke of
-    this width along the outlines. The middle of the advance and of the capitals' height is at
-    (0, 0). Fill with the non-zero rule. A space has no ring.
+    this width along the outlines. The middle of the ink's width and of the capitals' height is
+    at (0, 0). Fill with the non-zero rule. A space has no ring.
     Raises SpecError for a character that the font lacks, and for a size that is not positive.
     """
     from voxelmill.kernels.outline import stroke
@@ -42,8 +42,11 @@ def text_rings(text: str, height_px: float, weight_px: float = 0.0) -> list[Ring
         outlines, step = _glyph(character)
         rings += [ring + np.array([0.0, advance]) for ring in outlines]
         advance += step
+    if not rings:
+        return []
+    ink = np.concatenate(rings)[:, 1]
     scale = height_px / _cap_height()
-    middle = np.array([-0.5 * _cap_height(), 0.5 * advance])
+    middle = np.array([-0.5 * _cap_height(), 0.5 * (ink.min() + ink.max())])
     filled = [((ring - middle) * scale).astype(np.float32) for ring in rings]
     if weight_px == 0:
         return filled
@@ -95,7 +98,7 @@ def _glyph(character: str) -> tuple[tuple[NDArray[np.float64], ...], float]:
 
 
 def _add_curves(ring: list[tuple[float, float]], points: tuple[Any, ...]) -> None:
-    """Quadratic curves as chords: `points` are controls, with ends between left out, and the end."""
+    """Quadratic curves as chords: `points` are controls, ends between left out, and the end."""
     from fontTools.pens.basePen import decomposeQuadraticSegment
 
     for control, end in decomposeQuadraticSegment(points):
