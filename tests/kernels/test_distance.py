@@ -36,7 +36,7 @@ def test_distances_of_large_patches_are_those_of_scipy(seed):
 def test_a_full_patch_and_an_empty_one():
     windows = np.array([[0, 0, 3, 5], [0, 0, 2, 2], [0, 0, 0, 4]], np.int32)
     starts = np.array([0, 15, 19, 19])
-    coverage = np.repeat(np.array([1, 0.49], np.float32), [15, 4])
+    coverage = np.repeat(np.array([0.5, 0.49], np.float32), [15, 4])
     squared = distance.squared_px(coverage, windows, starts)
     np.testing.assert_array_equal(squared[:15].reshape(3, 5)[1], [1, 4, 4, 4, 1])
     thick = distance.thickness(coverage, windows, starts)

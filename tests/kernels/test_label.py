@@ -90,6 +90,9 @@ def test_half_a_pixel_is_covered_and_less_is_not():
     np.testing.assert_array_equal(modal[0, 1], [0, 0, 1, 0, 1, 0])
     np.testing.assert_array_equal(amodal[0, 1], [0, 0, 1, 0, 1, 0])
     np.testing.assert_array_equal(semantic[0, 1], [0, 0, 7, 0, 7, 0])
+    measured = label.measure(coverage, windows, starts, *one[:2], modal)
+    assert [part.ravel().tolist() for part in measured] == [[1, 2, 2, 5]] * 2 + [[2]] * 2
+    assert label.runs(coverage, windows, starts, (3, 6))[0].tolist() == [7, 1, 5, 1, 4]
 
 
 def test_a_shape_outside_the_canvas_has_no_box():
