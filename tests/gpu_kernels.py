@@ -58,8 +58,10 @@ def simulate(kernel, case):
     """Launch in the simulator with more threads than elements, and compare with the twin."""
     threads = 32
     kernel[case.count // threads + 1, threads](*case.args)
-    assert case.args[0].dtype == case.expected.dtype
-    np.testing.assert_allclose(case.args[0], case.expected, rtol=0, atol=case.tolerance)
+    expected = case.expected if isinstance(case.expected, tuple) else (case.expected,)
+    for made, wanted in zip(case.args, expected, strict=False):
+        assert made.dtype == wanted.dtype
+        np.testing.assert_allclose(made, wanted, rtol=0, atol=case.tolerance)
 
 
 def doubles_in(ptx):

@@ -12,5 +12,5 @@ class Case(NamedTuple):
 
     count: int  # elements, one thread each
     args: tuple[Any, ...]  # arguments of the kernel; args[0] is what it fills
-    expected: Any  # the array that args[0] must be afterwards, same dtype
+    expected: Any  # what args[0] must be afterwards, same dtype; or a tuple, of the first args
     tolerance: float  # absolute; 0 = the same bits

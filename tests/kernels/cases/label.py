@@ -16,7 +16,7 @@ def maps():
     empty = [np.zeros_like(made) for made in MAPS]
     bins = tiles.touched(WINDOWS, SAMPLES, SHAPE, 2, (4, 8))
     args = (*empty, COVERAGE, WINDOWS, STARTS, IDS, CLASSES, *bins, 4, 8)
-    return Case(len(bins[0]) * 32, args, MAPS[0], 0)
+    return Case(len(bins[0]) * 32, args, tuple(MAPS), 0)
 
 
 def measure():
