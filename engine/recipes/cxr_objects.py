@@ -7,59 +7,53 @@ masks are where a silhouette's exact coverage is at least one half; later object
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.engine.draw import Draw, Stream
-from voxelmill.engine.errors import SpecError
-from voxelmill.engine.recipes.cxr_ranges import (
-    BEER_LAMBERT,
-    FRAME,
-    MODES,
-    SOFT,
-    Ranges,
+from voxelmill.engine.errors import SourceError, SpecError
+from voxelmill.engine.recipes.cxr_draw import draw_objects
+from voxelmill.engine.recipes.cxr_paint import Painted, paint
+from voxelmill.engine.recipes.cxr_ranges import CLASSES, FRAME, Ranges
+from voxelmill.engine.recipes.cxr_scene import SOFT_REACH, Owner, Paint, Scene
+from voxelmill.engine.recipes.cxr_shapes import MAX_EDGES, mesh, shape
+from voxelmill.engine.recipes.cxr_table import (
+    AT,
+    DARK_GREY,
+    Numbers,
+    Table,
+    fields,
+    fill_measures,
+    is_dense,
+    most_cells,
+    object_columns,
+    object_rows,
+    places,
 )
-from voxelmill.engine.recipes.cxr_scene import DARK_GREY, Scene, paint
-from voxelmill.engine.recipes.cxr_shapes import (
-    MAX_EDGES,
-    SHAPE_COLUMNS,
-    draw_class,
-    mesh,
-    place_objects,
-    shape,
-)
-from voxelmill.engine.sample import Column, Field, Ragged, Rows
+from voxelmill.engine.sample import Rows
 from voxelmill.engine.sources import FilmInputs as Inputs
 from voxelmill.engine.sources import open_films as open_inputs
 
 __all__ = [
+    "CLASSES",
     "NAMES",
     "VERSION",
     "Inputs",
     "Params",
     "Ranges",
     "check",
+    "check_opened",
     "draw",
     "fields",
+    "object_columns",
     "open_inputs",
+    "render",
 ]
 
 VERSION = 1
-CLASSES = (
-    "textual",
-    "circular",
-    "ring",
-    "rectangular",
-    "clip",
-    "grid",
-    "line",
-    "parallel",
-    "cutout",
-)
-DENSE_OBJECTS = 16  # bits of the amodal map; more objects are stored as runs
-SHAPE_NAMES = tuple(c.name for c in SHAPE_COLUMNS)
 # fmt: off
 NAMES = (
     "film", "negative", "count", "class", "place", "place_x", "jitter", "soft_sigma_px", "mu",
@@ -78,7 +72,7 @@ NAMES = (
     "parallel.side", "parallel.along", "parallel.outside_px", "parallel.bend_px",
     "parallel.half_width_px", "parallel.wall_px", "parallel.grey", "parallel.fill_grey",
     "parallel.opacity",
-    "cutout.elastic", "cutout.morph", "cutout.sign", "cutout.blend", "cutout.elastic_px",
+    "cutout.blend", "cutout.elastic", "cutout.morph", "cutout.sign", "cutout.elastic_px",
     "cutout.morph_px", "cutout.feather_px", "cutout.donor", "cutout.scale", "cutout.flip",
     "cutout.angle_deg", "cutout.brightness", "cutout.elastic_sigma_px", "cutout.warp",
 )
@@ -92,33 +86,7 @@ class Params:
     input: int = field(metadata={"meaning": "which film"})
     negative: bool = field(metadata={"meaning": "1: a film without objects, by the negative share"})
     count: int = field(metadata={"meaning": "objects drawn"})
-    objects: NDArray[np.float64]
-
-
-def _places(ranges: Ranges) -> tuple[str, ...]:
-    """All place names that the ranges use, sorted: the categories of the column `place`."""
-    return tuple(sorted({p for name in CLASSES for p in getattr(ranges, name).place.weights}))
-
-
-def object_columns(ranges: Ranges) -> tuple[Column, ...]:
-    """The columns of `objects`: what it is, where its masks are, and all that was drawn of it."""
-    box = "of the whole object inside the film; half-open, 0 0 0 0 where nothing is inside"
-    seen = "of what later objects leave visible; half-open"
-    return (
-        Column("class", "1", "what it is", ("background", *CLASSES)),
-        Column("id", "1", "value in `modal`; bit id - 1 in `amodal`"),
-        Column("z", "1", "order of pasting: a higher one lies on top"),
-        *(Column(f"box_{edge}_px", "px", box) for edge in ("y0", "x0", "y1", "x1")),
-        *(Column(f"visible_{edge}_px", "px", seen) for edge in ("y0", "x0", "y1", "x1")),
-        Column("area_px", "px", "pixels of the whole object inside the film"),
-        Column("visible_fraction", "1", "share of area_px that is visible; 0 where area_px is 0"),
-        Column("runs", "1", "run lengths of its mask in `amodal_runs`, 0 where `amodal` holds it"),
-        Column("place", "1", "region of the anchor", _places(ranges)),
-        Column("mode", "1", "how it is pasted", (*MODES, "cutout")),
-        Column("soft_sigma_px", "px", "Gaussian of the soft mode, 0 in others"),
-        Column("mu", "1", "attenuation in beer_lambert mode, 0 in others"),
-        *SHAPE_COLUMNS,
-    )
+    objects: Table
 
 
 def check(ranges: Ranges, inputs: Inputs) -> None:
@@ -129,194 +97,144 @@ def check(ranges: Ranges, inputs: Inputs) -> None:
             "classes gives weight to cutout, but inputs.donors names no folder of cut-outs: set it "
             "(`shipped` has two), or set the weight to 0"
         )
-    cell = ranges.grid.cell_px.bounds()[0]
-    edges = 2 * (ranges.grid.width_px.bounds()[1] / cell + 2) * (ranges.size / cell + 2)
+    along, across = most_cells(ranges)
+    edges = 2 * (along + 1) * (across + 1)
     if edges > MAX_EDGES:
         problems.append(
-            f"grid: cells of {cell:g} px make up to {edges:.0f} edges, above {MAX_EDGES}; raise "
-            "grid.cell_px or lower grid.width_px"
+            f"grid: cells of {ranges.grid.cell_px.bounds()[0]:g} px make up to {edges} edges, "
+            f"above {MAX_EDGES}; raise grid.cell_px or lower grid.width_px"
+        )
+    tube = ranges.parallel
+    wall, half = tube.wall_px.bounds()[1], tube.half_width_px.bounds()[0]
+    if wall >= 2 * half:
+        problems.append(
+            f"parallel: walls of {wall:g} px leave no lumen at a half-width of {half:g} px; lower "
+            "parallel.wall_px or raise parallel.half_width_px"
         )
     if problems:
         raise SpecError("; ".join(problems))
 
 
 def check_opened(ranges: Ranges, inputs: Any) -> None:
-    """Raise SourceError where an object's place is no region that all films have."""
-    inputs.require(place for place in _places(ranges) if place != FRAME)
+    """Raise SourceError for a place that is no region of all films, or donors too big to warp."""
+    inputs.require(place for place in places(ranges) if place != FRAME)
+    if ranges.classes.weights.get("cutout"):
+        _check_donors(ranges, inputs)
 
 
-def _most(ranges: Ranges) -> int:
-    return int(ranges.count.bounds()[1])
+def _check_donors(ranges: Ranges, inputs: Any) -> None:
+    from voxelmill.kernels.elastic import NODES
 
-
-def fields(ranges: Ranges) -> tuple[Field | Ragged, ...]:
-    """What a sample holds; more than 16 objects turn the amodal map into run lengths."""
-    yx, shape_, most = ("y", "x"), (ranges.size, ranges.size), _most(ranges)
-    labels = dict(enumerate(("background", *CLASSES)))
-    dense = (
-        Field("image", "uint8", yx, shape_, "grey", "radiograph, bright is dense"),
-        Field("semantic", "uint8", yx, shape_, "class", "class of the top object", labels, True),
-        Field("modal", "uint8", yx, shape_, "id", "id of the top object, 0 none", {}, True),
-    )
-    objects = Ragged("objects", object_columns(ranges), most, meaning="one row an object, by id")
-    if most <= DENSE_OBJECTS:
-        meaning = "bit id - 1 is set where object id is, also under others"
-        return (*dense, Field("amodal", "uint16", yx, shape_, "bits", meaning, {}, True), objects)
-    runs = Ragged(
-        "amodal_runs",
-        (Column("length", "px", "run length, column by column, the first of background"),),
-        most * 4 * ranges.size,
-        "uint32",
-        "COCO run lengths of each object's whole mask, object after object; see objects.runs",
-    )
-    return (*dense, objects, runs)
+    r = ranges.cutout
+    side = max(max(grey.shape) for grey, _ in inputs.donors) * r.scale.bounds()[1]
+    nodes_px = NODES * r.elastic_sigma_px.bounds()[0]  # they are sqrt(3) sigma apart: room to spare
+    if side + 8 * r.elastic_amplitude_px.bounds()[1] > nodes_px:
+        raise SourceError(
+            f"a donor scaled to {side:.0f} px is too big to be warped with a smoothness of "
+            f"{r.elastic_sigma_px.bounds()[0]:g} px: raise cutout.elastic_sigma_px, lower "
+            "cutout.scale, or give smaller donors"
+        )
 
 
 def draw(ranges: Ranges, stream: Stream, inputs: Any) -> Params:
     """One film and what is put into it."""
-    film = int(stream.integers("film", 0, len(inputs.ids) - 1)[0])
+    film = int(stream.integers("film", 0, len(inputs) - 1)[0])
     negative = bool(stream.uniform("negative")[0] < ranges.negative_share)
     count = 0 if negative else int(ranges.count.draw(stream, "count"))
-    columns = [c.name for c in object_columns(ranges)]
-    objects = np.full((count, len(columns)), np.nan)
-    if count:
-        _draw_objects(objects, columns, ranges, stream, inputs, film)
-    return Params(film, negative, count, objects)
-
-
-def _draw_objects(
-    objects: NDArray[np.float64],
-    columns: list[str],
-    ranges: Ranges,
-    stream: Stream,
-    inputs: Any,
-    film: int,
-) -> None:
-    n, at = len(objects), {name: i for i, name in enumerate(columns)}
-    kinds = ranges.classes.draws(stream, "class", n)
-    places, modes = [""] * n, ["cutout"] * n
-    for name in sorted(set(kinds)):
-        slots = [s for s, kind in enumerate(kinds) if kind == name]
-        r = getattr(ranges, name)
-        place = r.place.draws(stream, f"{name}.place", n)
-        mode = r.mode.draws(stream, f"{name}.mode", n) if hasattr(r, "mode") else modes
-        drawn = draw_class(name, ranges, stream, n, len(inputs.donors))
-        for s in slots:
-            places[s], modes[s] = place[s], mode[s]
-        for column, values in drawn.items():
-            objects[slots, at[column]] = values[slots]
-    picture = inputs.film(film, ranges.size)
-    y, x = place_objects(places, picture, ranges.size, stream)
-    objects[:, at["centre_y_px"]], objects[:, at["centre_x_px"]] = y, x
-    for s, kind in enumerate(kinds):
-        if kind == "grid":
-            objects[s, at["size_a_px"]] *= _height(places[s], picture, ranges.size)
-    kind_codes = [CLASSES.index(kind) + 1 for kind in kinds]
-    sigma = ranges.soft_sigma_px.draws(stream, "soft_sigma_px", n)
-    mu = ranges.mu.draws(stream, "mu", n)
-    used, all_modes = _places(ranges), (*MODES, "cutout")
-    objects[:, at["class"]] = kind_codes
-    objects[:, at["id"]], objects[:, at["z"]] = np.arange(1, n + 1), np.arange(n)
-    objects[:, at["place"]] = [used.index(p) for p in places]
-    objects[:, at["mode"]] = [all_modes.index(m) for m in modes]
-    objects[:, at["soft_sigma_px"]] = np.where(np.array(modes) == SOFT, sigma, 0.0)
-    objects[:, at["mu"]] = np.where(np.array(modes) == BEER_LAMBERT, mu, 0.0)
-    opacity = objects[:, at["opacity"]]
-    opacity[np.isnan(opacity)] = 1.0
-
-
-def _height(place: str, film: Any, size: int) -> float:
-    """Rows that a region spans: a mesh's length is drawn as a share of it."""
-    if place == FRAME:
-        return float(size)
-    rows = np.flatnonzero(film.regions[place].any(1))
-    return float(rows[-1] - rows[0] + 1)
+    return Params(film, negative, count, draw_objects(ranges, stream, inputs, film, count))
 
 
 def render(ranges: Ranges, draws: Sequence[Draw[Params]], inputs: Any, xp: Any) -> dict[str, Any]:
     """The arrays of a micro-batch, sample axis first; `xp` must be numpy so far."""
-    columns = [c.name for c in object_columns(ranges)]
-    counts = [one.params.count for one in draws]
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    values = np.concatenate([one.params.objects for one in draws])
-    scene, used = Scene(ranges.size), _places(ranges)
+    starts = np.concatenate([[0], np.cumsum([d.params.count for d in draws])]).astype(np.int64)
+    table = np.concatenate([d.params.objects for d in draws])
+    scene = Scene(ranges.size)
     for b, one in enumerate(draws):
         film = inputs.film(one.params.input, ranges.size)
-        for slot, row in enumerate(values[starts[b] : starts[b + 1]]):
-            o = dict(zip(columns, row.tolist(), strict=True))
-            edges = _add_object(scene, o, b, slot, film, used, ranges, one.stream)
-            if edges is not None:
-                row[columns.index("edges")], row[columns.index("grey")] = edges
-    chosen = sorted({one.params.input for one in draws})
-    films = np.stack([inputs.film(i, ranges.size).image for i in chosen])
-    choice = np.array([chosen.index(one.params.input) for one in draws], np.int32)
-    painted = paint(scene, films, choice, inputs.donors, "uint8")
-    _fill_measures(values, columns, painted)
-    arrays: dict[str, Any] = {
+        rows = table[starts[b] : starts[b + 1]]
+        for o, row in zip(object_rows(rows), rows, strict=True):
+            owner = Owner(b, int(o["id"]), int(o["class"]))
+            name = CLASSES[owner.kind - 1]
+            if name == "cutout":
+                _add_cutout(scene, o, owner, one.stream)
+            elif name == "grid":
+                region = _region(film, int(o["place"]), ranges)
+                quads, greys = mesh(o, region, ranges, one.stream, int(o["z"]))
+                _add_mesh(scene, o, owner, quads, greys)
+                row[AT["edges"]], row[AT["grey"]] = len(greys), greys.mean()
+            else:
+                _add_primitive(scene, o, owner, name)
+    painted = paint(scene, *_backgrounds(ranges, draws, inputs), inputs.donors)
+    fill_measures(table, painted.measures)
+    if is_dense(ranges):
+        table[:, AT["runs"]] = 0
+        whole: dict[str, Any] = {"amodal": painted.amodal}
+    else:
+        whole = {"amodal_runs": _runs(table, painted, starts)}
+    return {
         "image": painted.image,
         "semantic": painted.semantic,
         "modal": painted.modal,
+        **whole,
+        "objects": Rows(table, starts),
     }
-    if _most(ranges) <= DENSE_OBJECTS:
-        values[:, columns.index("runs")] = 0
-        arrays["amodal"] = painted.amodal
-    else:
-        arrays["amodal_runs"] = _runs(values, columns, painted, starts, ranges.size)
-    return {**arrays, "objects": Rows(values, starts)}
 
 
-def _add_object(
-    scene: Scene,
-    o: dict[str, float],
-    b: int,
-    slot: int,
-    film: Any,
-    used: tuple[str, ...],
-    ranges: Ranges,
-    stream: Stream,
-) -> tuple[float, float] | None:
-    """Put object `o` of sample `b` into the scene; a mesh returns its edges and mean grey."""
-    kind, sigma = int(o["class"]), o["soft_sigma_px"]
-    name, number = CLASSES[kind - 1], slot + 1
-    if name == "cutout":
-        cut = scene.add_cutout(o, stream.key("cutout.warp"), slot)
-        scene.add_object(cut, b, number, kind)
-        scene.add_layer(cut, b, 0.0, o["opacity"], 0.0, 0.0)
-        return None
-    if name == "grid":
-        place = used[int(o["place"])]
-        region = None if place == FRAME else film.regions[place]
-        quads, greys = mesh(o, region, ranges, stream, slot)
-        whole = scene.add_quads(quads, sigma)
-        scene.add_object(whole, b, number, kind)
-        first = whole - len(quads)
-        for i, grey in enumerate(greys.tolist()):
-            scene.add_layer(first + i, b, grey, o["opacity"], sigma, o["mu"])
-        return float(len(quads)), float(greys.mean())
-    outline = shape(name, o)
-    whole = scene.add_shape(outline.rings, sigma)
-    scene.add_object(whole, b, number, kind)
-    painted = [(scene.add_shape(rings, sigma), grey) for rings, grey in outline.paints]
-    for layer, grey in painted or [(whole, o["grey"])]:
-        mu = o["mu"] * (2 if grey < DARK_GREY else 1)
-        scene.add_layer(layer, b, grey, o["opacity"], sigma, mu)
-    return None
+def _backgrounds(
+    ranges: Ranges, draws: Sequence[Draw[Params]], inputs: Any
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """The films that a batch uses, (film, y, x), and which of them each sample stands on."""
+    used = sorted({one.params.input for one in draws})
+    films = np.stack([inputs.film(i, ranges.size).image for i in used])
+    return films, np.array([used.index(one.params.input) for one in draws], np.int32)
 
 
-def _fill_measures(values: NDArray[np.float64], columns: list[str], painted: Any) -> None:
-    first, seen = columns.index("box_y0_px"), columns.index("visible_y0_px")
-    values[:, first : first + 4] = painted.boxes
-    values[:, seen : seen + 4] = painted.visible_boxes
-    values[:, columns.index("area_px")] = painted.area
-    values[:, columns.index("visible_fraction")] = painted.visible / np.maximum(painted.area, 1)
+def _region(film: Any, place: int, ranges: Ranges) -> NDArray[np.bool_] | None:
+    name = places(ranges)[place]
+    return None if name == FRAME else film.regions[name]
 
 
-def _runs(
-    values: NDArray[np.float64], columns: list[str], painted: Any, starts: Any, size: int
-) -> Rows:
+def _margin(o: Numbers, reach_px: float) -> int:
+    """How far outside the film a shape must be known: for its blur, or for its thickness."""
+    return max(ceil(SOFT_REACH * o["soft_sigma_px"]), ceil(reach_px) if o["mu"] else 0)
+
+
+def _paint_of(o: Numbers, grey: float) -> Paint:
+    mu = o["mu"] * (2 if grey < DARK_GREY else 1)
+    return Paint(grey, o["opacity"], o["soft_sigma_px"], mu)
+
+
+def _add_cutout(scene: Scene, o: Numbers, owner: Owner, stream: Stream) -> None:
+    cut = scene.add_cutout(o, stream.key("cutout.warp"))
+    scene.add_object(cut, owner)
+    scene.add_layer(cut, owner.sample, Paint(0.0, o["opacity"]))
+
+
+def _add_mesh(
+    scene: Scene, o: Numbers, owner: Owner, quads: NDArray[np.float32], greys: NDArray[np.float64]
+) -> None:
+    whole = scene.add_quads(quads, _margin(o, o["cell_px"] + o["stroke_px"]))
+    scene.add_object(whole, owner)
+    for edge, grey in enumerate(greys.tolist(), whole - len(quads)):
+        scene.add_layer(edge, owner.sample, _paint_of(o, grey))
+
+
+def _add_primitive(scene: Scene, o: Numbers, owner: Owner, name: str) -> None:
+    made = shape(name, o)
+    margin = _margin(o, made.reach_px)
+    whole = scene.add_shape(made.rings, margin)
+    scene.add_object(whole, owner)
+    if not made.paints:
+        scene.add_layer(whole, owner.sample, _paint_of(o, o["grey"]))
+    for rings, grey in made.paints:
+        layer = scene.add_shape(rings, margin)
+        scene.add_layer(layer, owner.sample, _paint_of(o, grey))
+
+
+def _runs(table: Table, painted: Painted, starts: NDArray[np.int64]) -> Rows:
     from voxelmill.kernels import label
 
     masks = painted.silhouettes
-    counts, at = label.runs(masks.flat, masks.windows, masks.starts, (size, size))
-    values[:, columns.index("runs")] = np.diff(at)
+    counts, at = label.runs(masks.flat, masks.windows, masks.starts, painted.image.shape[1:])
+    table[:, AT["runs"]] = np.diff(at)
     return Rows(counts[:, None], at[starts])

@@ -1,8 +1,9 @@
 """What a spec of `cxr_objects` may set: the published ranges of each primitive, as defaults.
 
 Source: Seibold et al., "Foreign Object Segmentation in Chest X-Rays through Anatomy-guided Shape
-Insertion", arXiv 2501.12022, and the authors' published generator. Lengths are in pixels of a
-film of 512 x 512, greys in 0..255. Where the source is silent the meaning says "ours".
+Insertion", arXiv 2501.12022, and the authors' published generator. Lengths are pixels of the
+sample, with defaults for `size` 512 (they do not grow with it), greys are 0..255. Where the source
+is silent the meaning says "ours".
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,21 @@ from dataclasses import dataclass
 from voxelmill.engine.draw import Choice, Fixed, Integer, Range, Uniform, ranged
 
 OVERLAY, SOFT, BEER_LAMBERT = MODES = ("overlay", "soft", "beer_lambert")
+ALPHA, FEATHER = BLENDS = ("alpha", "feather")
 FRAME = "frame"  # the place name for "anywhere in the picture"
+CLASSES = (
+    "textual",
+    "circular",
+    "ring",
+    "rectangular",
+    "clip",
+    "grid",
+    "line",
+    "parallel",
+    "cutout",
+)
 MAX_CHARACTERS = 6
+SIDES = ("top", "bottom", "left", "right")
 
 
 def _modes(overlay: float, soft: float, beer_lambert: float) -> Choice:
@@ -30,6 +44,10 @@ def _place(*regions: str) -> Choice:
 
 def _length(low: float, high: float, meaning: str, least: float = 1) -> Range:
     return ranged(Uniform(low, high), meaning, low=least, high=2048, unit="px")
+
+
+def _side(*weights: float) -> Choice:
+    return ranged(Choice(dict(zip(SIDES, weights, strict=True))), "side it enters from (ours)")
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,7 @@ class Line:
 
     place: Choice = _place("heart", "aorta")
     mode: Choice = ranged(_modes(1, 2, 0), "rendering mode")
+    side: Choice = _side(1, 1, 1, 1)
     outside_px: Range = _length(0, 20, "how far outside the film it starts", 0)
     bend_px: Range = ranged(
         Uniform(-80, 80),
@@ -140,10 +159,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Parallel:
-    """A tube with bright walls that ends in the trachea: endotracheal tube."""
+    """A tube with bright walls from the top of the film into the trachea: endotracheal tube."""
 
     place: Choice = _place("trachea")
     mode: Choice = ranged(_modes(1, 2, 1), "rendering mode")
+    side: Choice = _side(1, 0, 0, 0)
     outside_px: Range = _length(0, 20, "how far outside the film it starts", 0)
     bend_px: Range = ranged(
         Uniform(-80, 80),
@@ -173,7 +193,7 @@ class Cutout:
     elastic_amplitude_px: Range = _length(3, 8, "size of the warp", 0)
     morph: float = ranged(0.5, "chance that a warped edge grows or shrinks", low=0, high=1)
     morph_px: Range = _length(2, 5, "by how much", 0)
-    blend: Choice = ranged(Choice({"alpha": 1, "feather": 1}), "hard alpha or softened inwards")
+    blend: Choice = ranged(Choice({ALPHA: 1, FEATHER: 1}), "hard alpha or softened inwards")
     feather_px: Range = _length(2, 6, "width of the softened edge (ours)", 0)
 
 
@@ -185,19 +205,7 @@ class Ranges:
     negative_share: float = ranged(0.25, "share of films with no object", low=0, high=1)
     count: Range = ranged(Integer(1, 12), "objects on a film that is not negative", low=1, high=64)
     classes: Choice = ranged(
-        Choice(
-            {
-                "textual": 1.0,
-                "circular": 1.0,
-                "ring": 1.0,
-                "rectangular": 1.0,
-                "clip": 1.0,
-                "grid": 1.0,
-                "line": 1.0,
-                "parallel": 1.0,
-                "cutout": 0.0,
-            }
-        ),
+        Choice({name: float(name != "cutout") for name in CLASSES}),
         "weights of the classes; cutout needs inputs.donors",
     )
     soft_sigma_px: Range = ranged(
