@@ -3,8 +3,6 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +27,7 @@ app = typer.Typer(
     "  voxelmill show cxr.zarr -o sheet.png\n\n"
     "  voxelmill check cxr.zarr",
 )
+MOST_SHOWN = 240
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 SpecPath = Annotated[Path, typer.Argument(help="Spec (YAML).", show_default=False)]
@@ -50,10 +49,7 @@ def main() -> None:
     """Run the command; a mistake of the user's ends with its message and status 1."""
     try:
         app()
-    except KeyboardInterrupt as stop:
-        err.print(f"[yellow]{stop or 'stopped'}[/yellow]")
-        sys.exit(130)
-    except (VoxelmillError, IndexError) as error:
+    except (VoxelmillError, OSError) as error:
         err.print(f"[bold red]{type(error).__name__}[/bold red]: ", end="")
         err.print(str(error), markup=False, soft_wrap=True)
         sys.exit(1)
@@ -79,20 +75,11 @@ def _overrides(count: int | None, seed: int | None, sets: list[str] | None) -> l
     return [f"{k}={v}" for k, v in named.items() if v is not None] + list(sets or [])
 
 
-def _size(nbytes: float) -> str:
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if nbytes < 1000 or unit == "TB":
-            return f"{nbytes:.3g} {unit}" if nbytes < 1000 else f"{nbytes:.0f} {unit}"
-        nbytes /= 1000
-    raise AssertionError
-
-
 def _skipped(plan: Any) -> None:
-    skipped = getattr(plan.inputs, "skipped", ())
-    if skipped:
-        err.print(f"[yellow]{len(skipped)} inputs left out:[/yellow]")
-        for line in skipped:
-            err.print(f"  {line}", markup=False)
+    for note in getattr(plan.inputs, "notes", ()):
+        err.print(note, style="yellow", markup=False, soft_wrap=True)
+    for line in getattr(plan.inputs, "skipped", ()):
+        err.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -155,15 +142,6 @@ def plan(
         print_plan(opened, workers, seconds, out)
 
 
-@contextmanager
-def _progress(total: int, unit: str = "samples") -> Iterator[Callable[[int, int, str], None]]:
-    """A line with samples/s, MB/s, time left and memory; plain lines where there is no terminal."""
-    from voxelmill.engine.progress import Line
-
-    with Line(err, total, unit) as line:
-        yield line.update
-
-
 @app.command()
 def make(
     spec: SpecPath,
@@ -193,26 +171,36 @@ def make(
       voxelmill make examples/cxr_objects.yaml -o cxr.zarr --set ranges.count=3 --workers 2
     """
     from voxelmill.engine.plan import open_plan
+    from voxelmill.engine.progress import Line
+    from voxelmill.engine.run_local import Interrupted, missing_samples
     from voxelmill.engine.run_local import make as run
-    from voxelmill.engine.run_local import missing_samples
 
     opened = open_plan(spec, _overrides(count, seed, sets), recipe, skip_bad)
     _skipped(opened)
     part = _shards(shards, opened.description.shards)
-    with _progress(missing_samples(opened, store, part)) as update:
-        made = run(
-            opened,
-            store,
-            workers=workers,
-            shards=part,
-            take_over=take_over,
-            mixed=mixed,
-            progress=update,
-        )
-    rate = made.samples / made.seconds if made.seconds else 0.0
+    try:
+        with Line(err, missing_samples(opened, store, part)) as line:
+            made = run(
+                opened,
+                store,
+                workers=workers,
+                shards=part,
+                take_over=take_over,
+                mixed=mixed,
+                progress=line.update,
+            )
+    except Interrupted as stop:
+        err.print(str(stop), style="yellow", markup=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    rate = made.per_second or made.samples / made.seconds
+    speed = rate * made.nbytes / max(made.samples, 1) / 1e6
     out.print(
-        f"{store}: {made.count} samples; {made.samples} new in {made.seconds:.1f} s "
-        f"({rate:.0f} samples/s, {made.nbytes / 1e6 / max(made.seconds, 1e-9):.0f} MB/s)"
+        f"{store}: {made.count:,} samples, {made.samples:,} of them new in {made.seconds:.1f} s "
+        f"({rate:.0f} samples/s, {speed:.0f} MB/s)"
+        if made.samples
+        else f"{store}: {made.count:,} samples, nothing was missing",
+        markup=False,
+        soft_wrap=True,
     )
 
 
@@ -245,15 +233,20 @@ def show(
 
 
 def _indices(text: str) -> list[int]:
+    first, colon, stop = text.partition(":")
     try:
-        if ":" in text:
-            first, _, stop = text.partition(":")
-            return list(range(int(first or 0), int(stop)))
-        return [int(part) for part in text.split(",")]
+        found = (
+            range(int(first or 0), int(stop)) if colon else [int(part) for part in text.split(",")]
+        )
     except ValueError:
         raise SpecError(
             f"--index {text!r}: write first:stop, as 0:24, or numbers, as 3,7"
         ) from None
+    if not 0 < len(found) <= MOST_SHOWN:
+        raise SpecError(
+            f"--index {text!r}: {len(found):,} samples; a sheet shows 1 to {MOST_SHOWN} of them"
+        )
+    return list(found)
 
 
 @app.command()

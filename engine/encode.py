@@ -46,7 +46,7 @@ def encode(description: Description, arrays: Arrays) -> Encoded:
     Raises ValueError if a name, a shape or a dtype is not as described: nothing is broadcast
     or cast.
     """
-    samples = _check(description, arrays)
+    samples = check_batch(description, arrays)
     dense: dict[str, list[tuple[Any, bytes]]] = {}
     ragged: dict[str, Rows] = {}
     for f in description.fields:
@@ -75,8 +75,11 @@ def crc_of(data: Any) -> bytes:
     return struct.pack("<I", google_crc32c.value(data))
 
 
-def _check(description: Description, arrays: Arrays) -> int:
-    """The number of samples of the batch."""
+def check_batch(description: Description, arrays: Arrays) -> int:
+    """The number of samples of a batch.
+
+    Raises ValueError that names the field if a name, a shape or a dtype is not as described.
+    """
     names = {f.name for f in description.fields}
     if set(arrays) != names:
         lacking, strange = sorted(names - set(arrays)), sorted(set(arrays) - names)
@@ -88,14 +91,22 @@ def _check(description: Description, arrays: Arrays) -> int:
 
 
 def _check_one(f: Field | Ragged, value: Any) -> int:
-    if isinstance(f, Field):
-        if value.ndim != 1 + len(f.shape) or value.shape[1:] != f.shape or value.dtype != f.dtype:
-            raise ValueError(
-                f"{f.name}: {value.shape} {value.dtype} came; (samples, "
-                f"{', '.join(map(str, f.shape))}) {f.dtype} is due: nothing is broadcast or cast"
-            )
-        return len(value)
-    values, starts = value
+    due = np.ndarray if isinstance(f, Field) else Rows
+    if not isinstance(value, due):
+        raise ValueError(f"{f.name}: a {type(value).__name__} came; {due.__name__} is due")
+    return _check_dense(f, value) if isinstance(f, Field) else _check_rows(f, *value)
+
+
+def _check_dense(f: Field, value: Any) -> int:
+    if value.ndim != 1 + len(f.shape) or value.shape[1:] != f.shape or value.dtype != f.dtype:
+        raise ValueError(
+            f"{f.name}: {value.shape} {value.dtype} came; (samples, "
+            f"{', '.join(map(str, f.shape))}) {f.dtype} is due: nothing is broadcast or cast"
+        )
+    return len(value)
+
+
+def _check_rows(f: Ragged, values: Any, starts: Any) -> int:
     if values.ndim != 2 or values.shape[1] != len(f.columns) or values.dtype != f.dtype:
         raise ValueError(
             f"{f.name}: rows {values.shape} {values.dtype} came; (rows, {len(f.columns)}) "

@@ -31,3 +31,11 @@ class DiskFullError(StoreError):
 
 class VersionError(VoxelmillError, RuntimeError):
     """A recipe or a package version that this program does not have."""
+
+
+class RecipeError(VoxelmillError, TypeError):
+    """A recipe that draws or renders something else than it declares."""
+
+
+class SampleError(VoxelmillError, IndexError):
+    """The number of a sample that a store does not have."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from voxelmill.engine.description import Description
 from voxelmill.engine.device_class import device_class, versions
 from voxelmill.engine.errors import SpecError
-from voxelmill.engine.mill import CHANNEL_BYTES, Job, batch_size, param_columns
+from voxelmill.engine.mill import CHANNEL_BYTES, Job, batch_size
+from voxelmill.engine.params import param_columns
 from voxelmill.engine.sample import Field, Ragged
 from voxelmill.engine.spec import Spec, content_digest, layout_digest, read_spec, spec_dict
-from voxelmill.engine.store import Description
 
 MOST_SAMPLES = 1024
 MOST_SHARD_BYTES = 320 << 20
@@ -55,10 +56,10 @@ class Plan:
         each = PROCESS_BYTES + batches + CHANNEL_BYTES + held_bytes(self.description)
         return each * workers + (150 << 20 if workers > 1 else 0)
 
-    def job(self, path: Any) -> Job:
-        """What a process needs to make shards of this in `path`."""
+    def job(self, path: Any, batch: int | None = None) -> Job:
+        """What a process needs to make shards of this in `path`, `batch` samples at once."""
         d, spec = self.description, self.spec
-        batch = min(batch_size(d.fields), d.samples_per_shard)
+        batch = batch or min(batch_size(d.fields), d.samples_per_shard)
         return Job(path, spec.module, spec.ranges, spec.seed, self.inputs, d, batch)
 
 

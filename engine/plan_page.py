@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from voxelmill.engine.draw import Choice, Distribution, Fixed, Integer, LogUniform, TruncatedNormal
+from voxelmill.engine.encode import encode
 from voxelmill.engine.mill import draw_batch, render_batch
 from voxelmill.engine.plan import MOST_MEMORY_BYTES, Plan
+from voxelmill.engine.progress import duration
 from voxelmill.engine.sample import Field
-from voxelmill.engine.writer import encode
 
 TIMED_SAMPLES = 64
 WORKER_START_S = 4.0  # a spawned worker imports, opens its inputs and loads its kernels
@@ -90,7 +91,9 @@ def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) ->
     out.print(f"[bold]{d.recipe}[/bold] version {d.recipe_version}, seed {plan.spec.seed}")
     out.print(f"content {d.content_digest[:16]}  layout {d.layout_digest[:16]}\n")
     out.print(_field_table(plan))
-    table = Table("range", "drawn", "unit", "meaning", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for name in ("range", "drawn", "unit", "meaning"):
+        table.add_column(name, overflow="fold")  # a key is never cut off, also at 80 columns
     for row in distributions(plan.spec.ranges):
         table.add_row(*row)
     out.print(table)
@@ -107,17 +110,11 @@ def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) ->
         ),
     ]
     if seconds is not None:
-        rows.append(("time", f"about {_duration(seconds)} here with --workers {workers}"))
+        rows.append(("time", f"about {duration(seconds)} here with --workers {workers}"))
     table = Table("", "", box=None, show_header=False)
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", value)
     out.print(table)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _field_table(plan: Plan) -> Table:

@@ -1,13 +1,13 @@
-"""The progress line: samples/s, MB/s, time left, memory; or plain lines where no terminal is."""
+"""The progress line: samples/s, MB/s, memory, time left; or plain lines where no terminal is."""
 
 import os
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn
+
+from voxelmill.engine.rate import Rate
 
 PLAIN_EVERY_S = 10.0
 
@@ -28,34 +28,29 @@ def memory_bytes() -> int:
     return total
 
 
-class _Rate(ProgressColumn):
-    """Samples/s and MB/s since the first sample, and memory."""
-
-    max_refresh = 0.5
-
-    def render(self, task: Any) -> Text:
-        """The column's text."""
-        return Text(task.fields["rate"], style="cyan")
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 class Line:
-    """A progress line on `console` while the `with` lasts."""
+    """A progress line on `console` while the `with` lasts; plain lines where no terminal is."""
 
-    def __init__(self, console: Console, total: int, unit: str) -> None:
-        self._total, self._unit, self._console = total, unit, console
-        self._done = self._bytes = 0
-        self._first = self._said = time.monotonic()
+    def __init__(self, console: Console, total: int) -> None:
+        self._total, self._console = total, console
+        self._rate, self._said = Rate(), time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-            _Rate(),
-            TimeRemainingColumn(),
+            TextColumn("{task.completed}/{task.total} {task.fields[facts]}"),
             console=console,
             transient=True,
+            refresh_per_second=4,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("starting", total=total, rate="")
+        self._task = self._bar.add_task("starting", total=total, facts="")
 
     def __enter__(self) -> "Line":
         self._bar.start()
@@ -69,33 +64,25 @@ class Line:
     ) -> None:
         self._bar.stop()
 
-    def update(self, done: int, nbytes: int, doing: str) -> None:
-        """`done` more samples of `nbytes`; or, with 0, what is being done before the first."""
-        now = time.monotonic()
-        if not done:
+    def update(self, samples: int, nbytes: int, doing: str) -> None:
+        """`samples` more of `nbytes`; or, with 0, what is being done before the first."""
+        if not samples:
             self._bar.update(self._task, description=doing)
             if not self._console.is_terminal:
                 self._console.print(doing)
             return
-        if not self._done:
-            self._first = now  # compilation is not counted into the rate
-            self._skipped = done
-        self._done += done
-        self._bytes += nbytes
-        self._bar.update(
-            self._task, completed=self._done, description="making", rate=self._rate(now)
-        )
-        if not self._console.is_terminal and now - self._said > PLAIN_EVERY_S:
-            self._said = now
-            left = (self._total - self._done) / max(self._per_second(now), 1e-9)
-            self._console.print(
-                f"{self._done}/{self._total} {self._unit}, {self._rate(now)}, {left:.0f} s left"
-            )
+        self._rate.add(samples, nbytes)
+        done = self._rate.samples
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=done, description="making", facts=self._facts())
+        elif time.monotonic() - self._said > PLAIN_EVERY_S:
+            self._said = time.monotonic()
+            self._console.print(f"{done}/{self._total} {self._facts()}")
 
-    def _per_second(self, now: float) -> float:
-        return (self._done - self._skipped) / max(now - self._first, 1e-9)
-
-    def _rate(self, now: float) -> str:
-        rate = self._per_second(now)
-        speed = self._bytes / self._done * rate / 1e6
-        return f"{rate:.0f} {self._unit}/s {speed:.0f} MB/s {memory_bytes() / 2**20:.0f} MiB"
+    def _facts(self) -> str:
+        rate, memory = self._rate.per_second(), memory_bytes() / 2**20
+        if not rate:
+            return f"samples, {memory:.0f} MiB"
+        left = duration((self._total - self._rate.samples) / rate)
+        speed = self._rate.bytes_per_second() / 1e6
+        return f"samples, {rate:.0f} samples/s, {speed:.0f} MB/s, {memory:.0f} MiB, {left} left"

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from voxelmill.engine import recipes
 from voxelmill.engine.device_class import device_class
-from voxelmill.engine.errors import StoreError, VersionError
-from voxelmill.engine.mill import draw_batch, param_rows, render_batch
-from voxelmill.engine.plan import open_plan
+from voxelmill.engine.errors import SampleError, SpecError, StoreError, VersionError
+from voxelmill.engine.mill import draw_batch, render_batch
+from voxelmill.engine.params import param_rows
+from voxelmill.engine.plan import Plan, open_plan
 from voxelmill.engine.reader import open_store
 from voxelmill.engine.sample import Rows
 from voxelmill.engine.spec import from_dict
+from voxelmill.engine.store import Description
 
 
 @dataclass(frozen=True)
@@ -30,32 +33,19 @@ def remake(
     """Make sample `index` of the store at `path` again and compare it byte for byte.
 
     Relative input paths of the stored spec are taken from `folder`. Raises VersionError where this
-    program's recipe has another version than the store's, StoreError where inputs differ.
+    program's recipe has another version than the store's, StoreError where inputs differ or where
+    the stored sample is damaged, SampleError for an index that the store does not have.
     """
     reader = open_store(path, partial=True)
     if not 0 <= index < len(reader):
-        raise IndexError(f"{index} is not in [0, {len(reader)}) of {path}")
+        raise SampleError(f"sample {index} is not in 0..{len(reader) - 1} of {path}")
+    found = reader[index]
     stored = reader.description
-    spec = from_dict(stored.spec, folder, recipe_file)
-    have = spec.module.VERSION
-    if have != stored.recipe_version:
-        was = stored.versions.get("voxelmill", "another version")
-        raise VersionError(
-            f"{path} was made by version {stored.recipe_version} of recipe {stored.recipe} "
-            f"(voxelmill {was}); this program has version {have}: install voxelmill {was}"
-        )
-    plan = open_plan(spec)
-    if plan.description.content_digest != stored.content_digest:
-        raise StoreError(
-            f"{path}: the inputs under {folder!r} are not those that it was made from (content "
-            f"digest {plan.description.content_digest[:12]}, stored {stored.content_digest[:12]})"
-        )
-    job = plan.job(path)
-    draws = draw_batch(job, [index])
-    arrays = render_batch(job, draws)
+    plan = _plan(path, stored, folder, recipe_file)
+    draws = draw_batch(plan.job(path), [index])
+    arrays = render_batch(plan.job(path), draws)
     arrays["params"] = param_rows(plan.description.columns, draws, plan.inputs)
     single = {k: a.values if isinstance(a, Rows) else a[0] for k, a in arrays.items()}
-    found = reader[index]
     differences = [d for name in single for d in _difference(name, single[name], found[name])]
     if differences and stored.device_class != device_class():
         differences.append(
@@ -64,10 +54,36 @@ def remake(
     return Remade(index, single, tuple(differences))
 
 
+def _plan(
+    path: str | Path, stored: Description, folder: str, recipe_file: str | Path | None
+) -> Plan:
+    """The plan of a store's own spec: the same recipe version, the same inputs."""
+    try:
+        have = recipes.load(Path(recipe_file) if recipe_file else stored.recipe).VERSION
+    except SpecError as error:
+        raise SpecError(f"{error}; a recipe from outside is named with --recipe file.py") from error
+    if have != stored.recipe_version:
+        was = stored.versions.get("voxelmill", "another version")
+        raise VersionError(
+            f"{path} was made by version {stored.recipe_version} of recipe {stored.recipe} "
+            f"(voxelmill {was}); this program has version {have}: use that version of the recipe"
+        )
+    # with the same digest the same inputs were left out as bad
+    plan = open_plan(from_dict(stored.spec, folder, recipe_file), skip_bad=True)
+    if plan.description.content_digest != stored.content_digest:
+        raise StoreError(
+            f"{path}: the inputs under {folder!r} are not those that it was made from (content "
+            f"digest {plan.description.content_digest[:12]}, stored {stored.content_digest[:12]})"
+        )
+    return plan
+
+
 def _difference(name: str, made: Any, stored: Any) -> list[str]:
     if made.shape != stored.shape or made.dtype != stored.dtype:
         return [f"{name}: {made.dtype} {made.shape}, stored {stored.dtype} {stored.shape}"]
     if made.tobytes() == stored.tobytes():
         return []
-    away = np.abs(made.astype(float) - stored.astype(float))
-    return [f"{name}: {np.count_nonzero(away)} values differ, by at most {np.nanmax(away):g}"]
+    made, stored = made.astype(float), stored.astype(float)
+    other = (made != stored) & ~(np.isnan(made) & np.isnan(stored))
+    away = np.nan_to_num(np.abs(made - stored)[other], nan=np.inf)  # a number where none was
+    return [f"{name}: {len(away)} values differ, by at most {away.max(initial=0):g}"]

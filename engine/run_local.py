@@ -2,13 +2,16 @@
 
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from voxelmill.engine import store
@@ -16,21 +19,27 @@ from voxelmill.engine.errors import StoreError, VoxelmillError
 from voxelmill.engine.mill import Clock, mill
 from voxelmill.engine.owner import own
 from voxelmill.engine.plan import Plan, cores, open_plan
+from voxelmill.engine.rate import Rate
 from voxelmill.engine.spec import Spec
 
-# (samples, bytes) since the last call; a worker's line says what it does ("compiling kernels").
+# (new samples, their bytes, what is being done now if there are none)
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a call of `make` did: new samples and bytes, in how many seconds."""
+    """What a call of `make` did: new samples and bytes, in how many seconds.
+
+    per_second: samples/s after the first batch, so that compiling is not counted; 0 if there was
+    no second. stages: seconds that each stage worked, all processes together.
+    """
 
     path: Path
     count: int
     samples: int
     nbytes: int
     seconds: float
+    per_second: float
     stages: dict[str, float] = field(default_factory=dict)
 
 
@@ -55,94 +64,130 @@ def make(
     """Make the store of a spec at `path`, or what is missing of it.
 
     The same call after a kill goes on where it stopped; a larger count grows the store. `shards`
-    makes only a run of them, for several machines on one store. Raises SpecError, SourceError,
-    StoreError (another spec's store, no space), OwnedError (another mill on the same shards).
+    makes only a run of them, for several machines on one store; the last of them says that the
+    store is whole. `batch`: samples rendered at once. Raises SpecError, SourceError, StoreError
+    (another spec's store, no space), OwnedError (another mill on the same shards), Interrupted.
     """
     plan = (
         source if isinstance(source, Plan) else open_plan(source, overrides, recipe_file, skip_bad)
     )
     path = Path(path)
-    if workers < 1:
-        raise ValueError(f"workers {workers} must be 1 or more")
+    if workers < 1 or (batch is not None and batch < 1):
+        raise ValueError(f"workers {workers} and batch {batch} must be 1 or more")
     start = time.monotonic()
-    plan = _opened(plan, path, mixed)
+    run = _asked(plan, path, shards)
+    _open(plan, path, mixed)
+    rate, stages = Rate(), {}
+
+    def made(samples: int, nbytes: int) -> None:
+        rate.add(samples, nbytes)
+        progress(samples, nbytes, "")
+
+    with own(path, run[0], run[-1], take_over):
+        store.remove_leftovers(path)
+        missing = [s for s in store.missing(path) if s in run]
+        if missing:
+            progress(0, 0, "compiling kernels, or loading them")
+            stages = _run(plan, path, missing, workers, batch, made)
+        if not store.missing(path):
+            store.finish(path)
+    seconds = time.monotonic() - start
+    count = plan.description.count
+    return Made(path, count, rate.samples, rate.nbytes, seconds, rate.per_second(), stages)
+
+
+def missing_samples(plan: Plan, path: str | Path, shards: range | None = None) -> int:
+    """How many samples `make` would still have to make."""
+    d, whole = plan.description, set()
+    if (Path(path) / "zarr.json").exists():
+        there, lacking = store.read_description(path), set(store.missing(path))
+        both = range(min(d.shards, there.shards))
+        # after growth the last shard, if it was not full, is made again
+        whole = {s for s in both if s not in lacking and d.samples_in(s) == there.samples_in(s)}
+    run = range(d.shards) if shards is None else shards
+    return sum(d.samples_in(s) for s in run if 0 <= s < d.shards and s not in whole)
+
+
+def _asked(plan: Plan, path: Path, shards: range | None) -> range:
+    """The shards to make, checked."""
     everything = range(plan.description.shards)
     run = everything if shards is None else shards
-    if len(run) and not (run[0] >= 0 and run[-1] < len(everything)):
+    if not run or run[0] < 0 or run[-1] >= len(everything):
         raise StoreError(
-            f"shards {run[0]}..{run[-1]} are not in 0..{len(everything) - 1} of {path}"
+            f"shards {run.start}:{run.stop} are not some of the {len(everything)} shards of {path}:"
+            f" name them as first:stop within 0:{len(everything)}"
         )
-    done = _Counter(progress)
-    missing = [s for s in store.missing(path) if s in run]
-    if missing:
-        with own(path, missing[0], missing[-1], take_over):
-            store.remove_leftovers(path)
-            missing = [s for s in store.missing(path) if s in run]
-            stages = _run(plan, path, missing, workers, batch, done)
-    else:
-        stages = {}
-    if not store.missing(path):
-        store.finish(path)
-    return Made(
-        path, plan.description.count, done.samples, done.nbytes, time.monotonic() - start, stages
-    )
+    return run
 
 
-def _opened(plan: Plan, path: Path, mixed: bool) -> Plan:
-    """Create the store, or check that it is this spec's and grow it; the plan that fits it."""
+def _open(plan: Plan, path: Path, mixed: bool) -> None:
+    """Create the store, or check that it is this spec's and grow it."""
     if not (path / "zarr.json").exists():
         store.create(path, plan.description)
-        return plan
-    there = store.read_description(path)
-    if there.device_class != plan.description.device_class and not mixed:
+        return
+    there, here = store.read_description(path), plan.description
+    if there.device_class != here.device_class and not mixed:
         raise StoreError(
-            f"{path} was made on {there.device_class!r}, this is {plan.description.device_class!r}: "
-            "samples would differ by rounding; go on there, or allow it with --mixed"
+            f"{path} was made on {there.device_class!r}, this is {here.device_class!r}: samples "
+            "would differ by rounding; go on there, or allow it with --mixed"
         )
-    if plan.description.count > there.count:
-        store.grow(path, plan.description)
-    else:
-        store.create(path, plan.description)  # refuses another spec's store
-    return plan
-
-
-class _Counter:
-    """Adds up what was written, and tells `progress`."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.samples = self.nbytes = 0
-        self._progress = progress
-
-    def made(self, samples: int, nbytes: int) -> None:
-        self.samples += samples
-        self.nbytes += nbytes
-        self._progress(samples, nbytes, "")
-
-    def says(self, doing: str) -> None:
-        self._progress(0, 0, doing)
+    store.grow(path, here)  # or only complete it; refuses another spec's store and fewer samples
 
 
 def _run(
-    plan: Plan, path: Path, shards: list[int], workers: int, batch: int | None, done: _Counter
+    plan: Plan,
+    path: Path,
+    shards: list[int],
+    workers: int,
+    batch: int | None,
+    made: Callable[[int, int], None],
 ) -> dict[str, float]:
-    done.says("compiling kernels, or loading them")
-    if workers == 1 or len(shards) == 1:
-        job, clock = plan.job(path), Clock()
-        job.batch = batch or job.batch
-        try:
-            mill(job, shards, made=done.made, clock=clock)
-        except KeyboardInterrupt:
-            raise _interrupted(path) from None
-        return clock.seconds
-    with _numba_threads(max(1, cores() // workers)):
-        return _run_workers(plan, path, shards, min(workers, len(shards)), batch, done)
+    """Make `shards`; the seconds of each stage."""
+    try:
+        if workers == 1 or len(shards) == 1:
+            job, clock = plan.job(path, batch), Clock()
+            mill(job, shards, made, clock)
+            return clock.seconds
+        return _run_workers(plan, path, shards, min(workers, len(shards)), batch, made)
+    except KeyboardInterrupt:
+        left = len(store.missing(path))
+        raise Interrupted(
+            f"stopped: {plan.description.shards - left} of {plan.description.shards} shards of "
+            f"{path} are committed; run the same command again to go on"
+        ) from None
 
 
-def _interrupted(path: Path) -> Interrupted:
-    left = len(store.missing(path))
-    return Interrupted(
-        f"stopped; all but {left} shards of {path} are committed; the same command goes on"
-    )
+def _run_workers(
+    plan: Plan,
+    path: Path,
+    shards: list[int],
+    workers: int,
+    batch: int | None,
+    made: Callable[[int, int], None],
+) -> dict[str, float]:
+    context = multiprocessing.get_context("spawn")
+    todo, said = context.Queue(), context.Queue()
+    todo.cancel_join_thread()  # after an error nobody takes what is still in it
+    for shard in [*shards, *[None] * workers]:
+        todo.put(shard)
+    compiled = context.Event()  # by the first, into the disk cache; the others load from it
+    arguments = (plan, path, todo, said, compiled, batch)
+    processes = [
+        context.Process(target=_worker, args=(number, *arguments), daemon=True)
+        for number in range(workers)
+    ]
+    try:
+        with _numba_threads(max(1, cores() // workers)), _interrupts_blocked():
+            for process in processes:
+                process.start()
+        return _listen(processes, said, made, path)
+    finally:
+        started = [process for process in processes if process.pid is not None]
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.join()
+        store.remove_leftovers(path)
 
 
 @contextmanager
@@ -159,42 +204,25 @@ def _numba_threads(threads: int) -> Iterator[None]:
             os.environ["NUMBA_NUM_THREADS"] = before
 
 
-def _run_workers(
-    plan: Plan, path: Path, shards: list[int], workers: int, batch: int | None, done: _Counter
-) -> dict[str, float]:
-    context = multiprocessing.get_context("spawn")
-    todo, said = context.Queue(), context.Queue()
-    for shard in shards:
-        todo.put(shard)
-    for _ in range(workers):
-        todo.put(None)
-    # the first compiles into the disk cache, the others then load from it
-    compiled = context.Event()
-    arguments = (plan.spec, str(path), todo, said, compiled, batch, plan.description)
-    processes = [
-        context.Process(target=_worker, args=(number, *arguments), daemon=True)
-        for number in range(workers)
-    ]
-    for process in processes:
-        process.start()
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes that are spawned here do not see Ctrl-C: it comes to all; the parent decides."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return _listen(processes, said, done, path)
-    except KeyboardInterrupt:
-        raise _interrupted(path) from None
+        yield
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _listen(processes: list[Any], said: Any, done: _Counter, path: Path) -> dict[str, float]:
+def _listen(
+    processes: list[Any], said: Any, made: Callable[[int, int], None], path: Path
+) -> dict[str, float]:
     """Pass on what the workers say until all are through; their stage times, added up."""
     stages: dict[str, float] = {}
     running = set(range(len(processes)))
     while running:
         try:
-            worker, what, value = said.get(timeout=1.0)
+            worker, what, value = said.get(timeout=0.5)
         except queue.Empty:
             dead = [w for w in running if not processes[w].is_alive()]
             if dead and said.empty():
@@ -205,7 +233,7 @@ def _listen(processes: list[Any], said: Any, done: _Counter, path: Path) -> dict
                 ) from None
             continue
         if what == "made":
-            done.made(*value)
+            made(*value)
         elif what == "error":
             raise value
         else:
@@ -216,33 +244,20 @@ def _listen(processes: list[Any], said: Any, done: _Counter, path: Path) -> dict
 
 
 def _worker(
-    number: int,
-    spec: Spec,
-    path: str,
-    todo: Any,
-    said: Any,
-    compiled: Any,
-    batch: int | None,
-    description: Any,
+    number: int, plan: Plan, path: Path, todo: Any, said: Any, compiled: Any, batch: int | None
 ) -> None:
     """A spawned process: takes shard numbers until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    Thread(target=_end_with_parent, daemon=True).start()
+
+    def made(samples: int, nbytes: int) -> None:
+        compiled.set()
+        said.put((number, "made", (samples, nbytes)))
+
     try:
         if number:
             compiled.wait()
-        plan = open_plan(spec, skip_bad=True)
-        if plan.description.content_digest != description.content_digest:
-            raise StoreError(f"the inputs of {path} changed while it was made; start again")
-        job, clock = plan.job(Path(path)), Clock()
-        job.batch, job.description = batch or job.batch, description
-
-        def made(samples: int, nbytes: int) -> None:
-            if not _parent_lives():
-                os._exit(1)  # killed: nobody would hear of an error
-            compiled.set()
-            said.put((number, "made", (samples, nbytes)))
-
-        mill(job, iter(todo.get, None), made=made, clock=clock)
+        clock = Clock()
+        mill(plan.job(path, batch), iter(todo.get, None), made, clock)
         said.put((number, "done", clock.seconds))
     except Exception as error:  # noqa: BLE001 - raised again in the parent
         said.put((number, "error", _sendable(error)))
@@ -250,29 +265,19 @@ def _worker(
         compiled.set()
 
 
-def _parent_lives() -> bool:
+def _end_with_parent() -> None:
+    """A worker whose parent was killed works for nobody."""
     parent = multiprocessing.parent_process()
-    return parent is not None and parent.is_alive()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error itself where it survives pickling, else its words."""
-    import pickle
-
+    """The error with its traceback as a note; its words where it does not survive pickling."""
+    error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))
-        return error
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - what a foreign class raises when pickled is its own affair
         return StoreError(f"{type(error).__name__}: {error}")
-
-
-def missing_samples(plan: Plan, path: str | Path, shards: range | None = None) -> int:
-    """How many samples `make` would still have to make."""
-    d, path = plan.description, Path(path)
-    there = set()
-    if (path / "zarr.json").exists():
-        whole = store.read_description(path).count == d.count
-        last = d.shards if whole else store.read_description(path).count // d.samples_per_shard
-        there = {s for s in store.committed(path) if s < last}
-    run = range(d.shards) if shards is None else shards
-    return sum(d.samples_in(s) for s in run if s < d.shards and s not in there)
+    return error
