@@ -57,7 +57,7 @@ def bezier(controls: Any, count: int) -> Any:
     t = np.linspace(0, 1, count)[:, None]
     u = 1 - t
     weights = np.concatenate([u**3, 3 * u**2 * t, 3 * u * t**2, t**3], 1)
-    return (weights @ controls).astype(np.float32)
+    return (weights[:, :, None] * controls).sum(1).astype(np.float32)  # BLAS would wake threads
 
 
 def catmull_rom(points: Any, per_segment: int) -> Any:
