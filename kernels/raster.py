@@ -21,9 +21,7 @@ from voxelmill.kernels.spans import Cut, bands, cut, windows
 
 __all__ = ["coverage", "draw", "windows"]
 
-Y0, Y1, X0, SLOPE, TURN = range(
-    5
-)  # the columns of `spans`, as kernels/spans.py makes them
+Y0, Y1, X0, SLOPE, TURN = range(5)  # the columns of `spans`, as kernels/spans.py makes them
 
 
 @body
@@ -50,27 +48,28 @@ def _add_edge(row, base, width, shift, left, right, height, sign):
     if right <= float32(0):
         row[uint64(base)] += sign * height
         return uint64(1)
-    per_px = height / max(right - left, float32(1e-30))
-    done, start = float32(0), left
-    if left < float32(0):
-        done = _whole(-left * per_px)
-        row[uint64(base)] += sign * done
-        start = float32(0)
-    first = int32(start)
+    first = int32(max(left, float32(0)))
     last = min(int32(min(right, float32(width))), width - 1)
-    for cell in range(first, last + 1):
-        edge = float32(cell + 1)
-        if edge < right:
-            until = min(_whole((edge - left) * per_px), height)
-        else:
-            until, edge = height, right
-        share = _whole((until - done) * (float32(0.5) * (start + edge) - float32(cell)))
-        share = min(max(share, float32(0)), until - done)
-        row[uint64(base + cell)] += sign * (until - done - share)
-        if cell + 1 < width:
-            row[uint64(base + cell + 1)] += sign * share
-        done, start = until, edge
-    return _tiles(0 if left < float32(0) else first, min(last + 1, width - 1), shift)
+    done, carry, start = float32(0), float32(0), left
+    if first < last or left < float32(0) or right > float32(width):
+        per_px = height / (right - left)
+        if left < float32(0):
+            done = _whole(-left * per_px)
+            carry, start = done, float32(0)
+        for cell in range(first, last):
+            edge = float32(cell + 1)
+            until = _whole((edge - left) * per_px)
+            share = _whole((until - done) * (float32(0.5) * (start + edge) - float32(cell)))
+            row[uint64(base + cell)] += sign * (carry + (until - done - share))
+            done, carry, start = until, share, edge
+        if right > float32(width):
+            right = float32(width)
+            height = _whole((right - left) * per_px)
+    share = _whole((height - done) * (float32(0.5) * (start + right) - float32(last)))
+    row[uint64(base + last)] += sign * (carry + (height - done - share))
+    if last + 1 < width:
+        row[uint64(base + last + 1)] += sign * share
+    return _tiles(first, min(last + 1, width - 1), shift)
 
 
 @body
@@ -101,9 +100,7 @@ def _sort_by_x(spans, lists, xs, first, count, y, step):
         x = spans[entry, X0] + spans[entry, SLOPE] * (y - spans[entry, Y0])
         slope = spans[entry, SLOPE]
         j = i
-        while j > first and xs[j - 1] - x > step * (
-            slope - spans[lists[1, j - 1], SLOPE]
-        ):
+        while j > first and xs[j - 1] - x > step * (slope - spans[lists[1, j - 1], SLOPE]):
             xs[j] = xs[j - 1]
             lists[1, j] = lists[1, j - 1]
             j -= 1
@@ -124,9 +121,7 @@ def _first_crossing(spans, lists, xs, first, count, y, bottom):
 
 
 @body
-def _add_slice(
-    row, base, width, shift, spans, lists, xs, first, count, y, cut, even_odd
-):
+def _add_slice(row, base, width, shift, spans, lists, xs, first, count, y, cut, even_odd):
     """Add the edges that bound the inside between y and cut; returns the tiles touched."""
     units = float32(1048576)
     height = _whole(cut * units) - _whole(y * units)
@@ -175,9 +170,7 @@ def _try_whole(row, base, width, shift, spans, lists, xs, first, last, even_odd)
     _sort_by_x(spans, lists, xs, first, count, y, float32(7.62939453125e-06))
     if _first_crossing(spans, lists, xs, first, count, y, cut) != cut:
         return uint64(0)
-    return _add_slice(
-        row, base, width, shift, spans, lists, xs, first, count, y, cut, even_odd
-    )
+    return _add_slice(row, base, width, shift, spans, lists, xs, first, count, y, cut, even_odd)
 
 
 @body
@@ -210,9 +203,7 @@ def _add_row(row, base, width, shift, spans, lists, xs, first, last, even_odd):
             float32(1048576),
             -sign,
         )
-    touched = _try_whole(
-        row, base, width, shift, spans, lists, xs, first, last, even_odd
-    )
+    touched = _try_whole(row, base, width, shift, spans, lists, xs, first, last, even_odd)
     if touched != uint64(0):
         return touched
     _sort_by_top(spans, lists, first, last)
@@ -290,9 +281,7 @@ def _coverage_at(i, out, items, item_starts, spans, lists, xs):
         return
     base, width = items[i, 0], items[i, 1]
     shift = _tile_shift(width)
-    touched = _add_row(
-        out, base, width, shift, spans, lists, xs, first, last, items[i, 2] != 0
-    )
+    touched = _add_row(out, base, width, shift, spans, lists, xs, first, last, items[i, 2] != 0)
     total, x = float32(0), 0
     while x < width:
         end = _run(touched, x, width, shift)
@@ -327,9 +316,7 @@ def _draw_item(i, base, canvas, sums, items, item_starts, spans, lists, xs):
         return
     at, width = items[i, 0], items[i, 1]
     shift = _tile_shift(width)
-    touched = _add_row(
-        sums, base, width, shift, spans, lists, xs, first, last, items[i, 2] != 0
-    )
+    touched = _add_row(sums, base, width, shift, spans, lists, xs, first, last, items[i, 2] != 0)
     total, x = float32(0), 0
     while x < width:
         end = _run(touched, x, width, shift)
@@ -347,9 +334,7 @@ def _draw_item(i, base, canvas, sums, items, item_starts, spans, lists, xs):
 
 
 @body
-def _draw_at(
-    band, canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs
-):
+def _draw_at(band, canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs):
     base = band * (sums.size // (band_starts.size - 1))
     for k in range(band_starts[band], band_starts[band + 1]):
         for i in range(runs[k, 0], runs[k, 1]):
@@ -359,18 +344,14 @@ def _draw_at(
 @loop
 def _draw_cpu(canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs):
     for band in prange(band_starts.size - 1):
-        _draw_at(
-            band, canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs
-        )
+        _draw_at(band, canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs)
 
 
 @cuda.jit
 def _draw_gpu(canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs):
     band = cuda.grid(1)
     if band < band_starts.size - 1:
-        _draw_at(
-            band, canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs
-        )
+        _draw_at(band, canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs)
 
 
 def coverage(
@@ -420,12 +401,8 @@ def draw(
     shapes = _on_host(vertices, ring_starts, shape_starts, even_odd)
     samples, (batch, height, width) = _host(samples), canvas.shape
     count = len(shapes[2]) - 1
-    if samples.shape != (count,) or (
-        count and not 0 <= samples.min() <= samples.max() < batch
-    ):
-        raise ValueError(
-            f"samples are {count} numbers in 0..{batch - 1}, not {samples}"
-        )
+    if samples.shape != (count,) or (count and not 0 <= samples.min() <= samples.max() < batch):
+        raise ValueError(f"samples are {count} numbers in 0..{batch - 1}, not {samples}")
     frames, _ = windows(*shapes[:3], (height, width), np.zeros(count, np.int32))
     lines = samples.astype(np.int64) * height + frames[:, 0]
     made = cut(*shapes, frames, lines * width + frames[:, 1], stride=width)
