@@ -24,8 +24,10 @@ from typing import Any
 
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
+from voxelmill.engine.faults import AbsentError
 from voxelmill.engine.files import write_atomic
 from voxelmill.engine.layout import array_metadata, shard_files
+from voxelmill.engine.location import Location
 
 MANIFEST = "commits.bin"
 _MAGIC = b"VMcommit"
@@ -116,7 +118,9 @@ def pack(description: Description, records: Mapping[int, Record]) -> bytes:
     return body + xxhash.xxh3_128_digest(body)
 
 
-def read_manifest(store: Path, description: Description) -> dict[int, dict[str, FileState]]:
+def read_manifest(
+    store: Path | Location, description: Description
+) -> dict[int, dict[str, FileState]]:
     """The files of every shard by path, from `commits.bin`; raises as `manifest_entries`."""
     entries = iter(_ENTRY.iter_unpack(manifest_entries(store, description)))
     return {
@@ -130,18 +134,19 @@ def read_manifest(store: Path, description: Description) -> dict[int, dict[str, 
     }
 
 
-def manifest_entries(store: Path, description: Description) -> bytes:
+def manifest_entries(store: Path | Location, description: Description) -> bytes:
     """The entries of `commits.bin`, checked.
 
     Raises StoreError if it is absent, damaged or of another store.
     """
     import xxhash
 
-    path = store / MANIFEST
+    place = Location(store)
+    path = place.join(MANIFEST)
     cure = "run `voxelmill make` again: it is made anew from the commit records"
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+        data = place.read(MANIFEST)
+    except AbsentError:
         raise StoreError(f"{path} is missing from a store that says it is whole; {cure}") from None
     body, digest = data[:-16], data[-16:]
     if len(body) < _HEAD.size or xxhash.xxh3_128_digest(body) != digest:

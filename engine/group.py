@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
+from voxelmill.engine.faults import AbsentError
 from voxelmill.engine.files import write_atomic
 from voxelmill.engine.layout import array_metadata
+from voxelmill.engine.location import Location
 from voxelmill.engine.version import FORMAT, VERSION
 
 State = Literal["making", "growing", "whole"]
@@ -22,23 +24,26 @@ Json = dict[str, Any]
 KEY = "voxelmill"  # of our attributes
 
 
-def read_group(path: str | Path) -> Json:
+def read_group(path: str | Path | Location) -> Json:
     """The parsed zarr.json. Raises StoreError if there is none, or it is not ours."""
-    file = Path(path) / "zarr.json"
+    place = Location(path)
     try:
-        group = json.loads(file.read_bytes())
+        group = json.loads(place.read("zarr.json"))
         if isinstance(group["attributes"][KEY]["format"], int):
             return dict(group)
-    except (FileNotFoundError, NotADirectoryError):
-        raise StoreError(f"there is no store at {path}; make one with `voxelmill make`") from None
+    except AbsentError:
+        cure = "make one with `voxelmill make`" if place.is_local else "look at the address"
+        raise StoreError(f"there is no store at {place}; {cure}") from None
     except ValueError as error:
-        raise StoreError(f"{file} is not JSON ({error}); restore it or make it anew") from error
+        raise StoreError(
+            f"{place.join('zarr.json')} is not JSON ({error}); restore it or make it anew"
+        ) from error
     except (KeyError, TypeError):
         pass
-    raise StoreError(f"{path} is a Zarr node that voxelmill did not make; name another path")
+    raise StoreError(f"{place} is a Zarr node that voxelmill did not make; name another path")
 
 
-def describe(path: str | Path, group: Json) -> Description:
+def describe(path: str | Path | Location, group: Json) -> Description:
     """The description in what `read_group` gave. Raises StoreError if its format is too new."""
     attributes = group["attributes"][KEY]
     if attributes["format"] > FORMAT:
@@ -54,7 +59,7 @@ def describe(path: str | Path, group: Json) -> Description:
         ) from error
 
 
-def read_description(path: str | Path) -> Description:
+def read_description(path: str | Path | Location) -> Description:
     """What the store at `path` is.
 
     Raises StoreError if there is none, or if its format is newer than this program.
@@ -68,7 +73,7 @@ def state_in(group: Json) -> State:
     return state
 
 
-def state_of(path: str | Path) -> State:
+def state_of(path: str | Path | Location) -> State:
     """The state of the store at `path`: making, growing or whole."""
     return state_in(read_group(path))
 
