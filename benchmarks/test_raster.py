@@ -1,11 +1,12 @@
 """Rasters on 512 x 512, one thread: 500 random 24-gons, 500 catheters of 400 points, 7 px wide.
 
 Run: `pytest benchmarks/test_raster.py --benchmark-enable -s`. Clearing the canvas is outside every
-timing; edge binning, outlining of strokes and all scratch are inside ours. Peers draw the same
-shapes: OpenCV with LINE_AA and shift=8 on uint8 (it has no anti-aliasing on float32), the same
-with one conversion of the canvas to float32, and scikit-image's `draw.polygon` on the bounding
-box at 4 x 4 points a pixel, averaged and put in by maximum (it has no anti-aliased filling),
-and at one point a pixel, which is not anti-aliased at all.
+timing, and so is conversion of 24-gons to the arrays that each program takes; edge binning,
+outlining of strokes and all scratch are inside ours. Peers draw the same shapes: OpenCV with
+LINE_AA and shift=8 on uint8 (it has no anti-aliasing on float32), the same with one conversion of
+the canvas to float32, and scikit-image's `draw.polygon` on the bounding box at 4 x 4 points a
+pixel, averaged and put in by maximum (it has no anti-aliased filling), and at one point a pixel,
+which is not anti-aliased at all.
 `extra_info` has microseconds a shape, the mean error of a shape's area, and the bound: the pixels
 that a shape touches, read and written once at the copy bandwidth measured here.
 What bounds ours is not memory but the instructions of the sweep, 100 ns a pixel row of a round
@@ -72,12 +73,13 @@ def catheters():
 def ours(shapes):
     """Coverage by `raster.draw`; catheters are outlined first, inside the timing."""
 
-    def packed():
-        rings = shapes if len(shapes[0]) == 24 else [outline.stroke(p, WIDTH_PX)[0] for p in shapes]
+    def packed(rings):
         return np.concatenate(rings), np.cumsum([0] + [len(r) for r in rings])
 
+    gons = packed(shapes) if len(shapes[0]) == 24 else None
+
     def draw(canvas):
-        vertices, starts = packed()
+        vertices, starts = gons or packed([outline.stroke(p, WIDTH_PX)[0] for p in shapes])
         each = np.arange(len(shapes) + 1)
         raster.draw(canvas, SAMPLES[: len(shapes)], vertices, starts, each, EVEN_ODD[: len(shapes)])
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, float32, int32, int64, prange, uint64
 
-from voxelmill.kernels.device import body, launch, loop, xp_of
+from voxelmill.kernels.device import _cached, launch, loop, xp_of
 from voxelmill.kernels.spans import Cut, bands, cut, windows
 
 __all__ = ["coverage", "draw", "windows"]
@@ -24,19 +24,27 @@ __all__ = ["coverage", "draw", "windows"]
 Y0, Y1, X0, SLOPE, TURN = range(5)  # the columns of `spans`, as kernels/spans.py makes them
 
 
-@body
+def _inlined(function: Any) -> Any:
+    """A `body` that becomes part of its caller, its divisions unchecked: a sixth of the time.
+
+    Calls with four arrays each cost more than the arithmetic of a row.
+    """
+    return _cached(function, forceinline=True, error_model="numpy")
+
+
+@_inlined
 def _whole(x):
     """The integer nearest to x, |x| < 2**22, without leaving float32."""
     return (x + float32(12582912)) - float32(12582912)
 
 
-@body
+@_inlined
 def _tiles(first, last, shift):
     """A bit for each tile of 2**shift pixels from pixel `first` to pixel `last`."""
     return (uint64(2) << uint64(last >> shift)) - (uint64(1) << uint64(first >> shift))
 
 
-@body
+@_inlined
 def _add_edge(row, base, width, shift, left, right, height, sign):
     """Add an edge from x = left to x = right, `height` units tall, to the differences in `row`.
 
@@ -52,7 +60,7 @@ def _add_edge(row, base, width, shift, left, right, height, sign):
     last = min(int32(min(right, float32(width))), width - 1)
     done, carry, start = float32(0), float32(0), left
     if first < last or left < float32(0) or right > float32(width):
-        per_px = height / (right - left)
+        per_px = height / max(right - left, float32(9.5367431640625e-07))
         if left < float32(0):
             done = _whole(-left * per_px)
             carry, start = done, float32(0)
@@ -72,7 +80,7 @@ def _add_edge(row, base, width, shift, left, right, height, sign):
     return _tiles(first, min(last + 1, width - 1), shift)
 
 
-@body
+@_inlined
 def _sort_by_top(spans, lists, first, last):
     """Shell sort of entries first..last by where they begin."""
     for i in range(first, last):
@@ -92,7 +100,7 @@ def _sort_by_top(spans, lists, first, last):
         gap //= 3
 
 
-@body
+@_inlined
 def _sort_by_x(spans, lists, xs, first, count, y, step):
     """Insertion sort of the active entries by x just under y; `xs` gets x at y."""
     for i in range(first, first + count):
@@ -108,19 +116,19 @@ def _sort_by_x(spans, lists, xs, first, count, y, step):
         lists[1, j] = entry
 
 
-@body
+@_inlined
 def _first_crossing(spans, lists, xs, first, count, y, bottom):
     """Where the first two neighbours change places in (y, bottom), or bottom."""
     cut = bottom
     for i in range(first, first + count - 1):
         apart = xs[i + 1] - xs[i]
         closing = spans[lists[1, i], SLOPE] - spans[lists[1, i + 1], SLOPE]
-        if closing * (bottom - y) > apart + float32(0.000244140625):
+        if closing > float32(0) and closing * (bottom - y) > apart + float32(0.000244140625):
             cut = min(cut, y + max(apart, float32(0)) / closing)
     return min(max(cut, y + float32(1.52587890625e-05)), bottom)  # 2**-16: always go on
 
 
-@body
+@_inlined
 def _add_slice(row, base, width, shift, spans, lists, xs, first, count, y, cut, even_odd):
     """Add the edges that bound the inside between y and cut; returns the tiles touched."""
     units = float32(1048576)
@@ -142,7 +150,7 @@ def _add_slice(row, base, width, shift, spans, lists, xs, first, count, y, cut, 
     return touched
 
 
-@body
+@_inlined
 def _is_plain(spans, first):
     """Whether the two edges of a row both cross it whole, one each way, and do not meet."""
     y0, y1 = (
@@ -157,7 +165,7 @@ def _is_plain(spans, first):
     return opposite and apart * apart_end >= float32(0)
 
 
-@body
+@_inlined
 def _try_whole(row, base, width, shift, spans, lists, xs, first, last, even_odd):
     """`_add_row` for a row that no edge begins, ends or crosses another in; else 0."""
     whole = float32(0)
@@ -173,7 +181,7 @@ def _try_whole(row, base, width, shift, spans, lists, xs, first, last, even_odd)
     return _add_slice(row, base, width, shift, spans, lists, xs, first, count, y, cut, even_odd)
 
 
-@body
+@_inlined
 def _add_row(row, base, width, shift, spans, lists, xs, first, last, even_odd):
     """Add all edges of one pixel row (entries first..last) to `row`; returns the tiles touched.
 
@@ -238,7 +246,7 @@ def _add_row(row, base, width, shift, spans, lists, xs, first, last, even_odd):
     return touched
 
 
-@body
+@_inlined
 def _tile_shift(width):
     """Tiles of 2**shift pixels: the smallest of which at most 64 make a row."""
     shift = 0
@@ -247,7 +255,7 @@ def _tile_shift(width):
     return shift
 
 
-@body
+@_inlined
 def _ones(bits):
     """How many bits are set (compilers know this form and make one instruction of it)."""
     bits -= (bits >> uint64(1)) & uint64(0x5555555555555555)
@@ -257,7 +265,7 @@ def _ones(bits):
     return int64((bits * uint64(0x0101010101010101)) >> uint64(56))
 
 
-@body
+@_inlined
 def _run(touched, x, width, shift):
     """Where the run of tiles ends that begins at pixel x: all touched, or all not."""
     tile = x >> shift
@@ -268,13 +276,13 @@ def _run(touched, x, width, shift):
     return min(tile << shift, width)
 
 
-@body
+@_inlined
 def _share(total):
     """Units of cover as a share of the pixel; slices round apart by a unit or two."""
     return min(max(total * float32(9.5367431640625e-07), float32(0)), float32(1))
 
 
-@body
+@_inlined
 def _coverage_at(i, out, items, item_starts, spans, lists, xs):
     first, last = item_starts[i], item_starts[i + 1]
     if first == last:
@@ -309,7 +317,7 @@ def _coverage_gpu(out, items, item_starts, spans, lists, xs):
         _coverage_at(i, out, items, item_starts, spans, lists, xs)
 
 
-@body
+@_inlined
 def _draw_item(i, base, canvas, sums, items, item_starts, spans, lists, xs):
     first, last = item_starts[i], item_starts[i + 1]
     if first == last:
@@ -333,7 +341,7 @@ def _draw_item(i, base, canvas, sums, items, item_starts, spans, lists, xs):
         x = end
 
 
-@body
+@_inlined
 def _draw_at(band, canvas, sums, band_starts, runs, items, item_starts, spans, lists, xs):
     base = band * (sums.size // (band_starts.size - 1))
     for k in range(band_starts[band], band_starts[band + 1]):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference import raster as twin
 
@@ -154,6 +154,8 @@ def test_what_lies_left_of_a_window_still_winds():
 
 
 @unhurried
+@example([([(0.0, 1.1754943508222875e-38), (6.95, 0.0)], False, 0)])  # a width that has no inverse
+@example([([(0.0, -1e-38), (6.95, 1e-38), (3.0, 5.0)], False, 0)])
 @given(st.lists(st.tuples(ring, st.booleans(), st.integers(0, 1)), min_size=1, max_size=4))
 def test_draw_is_the_greatest_coverage(shapes):
     arrays = packed([[r] for r, _, _ in shapes])
@@ -167,6 +169,7 @@ def test_draw_is_the_greatest_coverage(shapes):
     for s, (y, x, h, w) in enumerate(frames):
         part = expected[samples[s], y : y + h, x : x + w]
         np.maximum(part, flat[starts[s] : starts[s + 1]].reshape(h, w), out=part)
+    assert np.isfinite(canvas).all()
     np.testing.assert_array_equal(canvas, expected)
 
 
