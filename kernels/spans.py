@@ -8,9 +8,7 @@ from numba import prange
 
 from voxelmill.kernels.device import loop, serial
 
-BAND_ROWS = (
-    16  # rows that one thread draws of all shapes: in turn, so that shapes do not race
-)
+BAND_ROWS = 16  # rows that one thread draws of all shapes: in turn, so that shapes do not race
 STEEPEST = 1e9  # |dx / dy| that is kept: flatter edges are lower than a unit of cover
 
 
@@ -19,9 +17,7 @@ class Cut(NamedTuple):
 
     items: Any  # (I, 3) int64: flat place of the row's first pixel, its width, 1 for even-odd
     item_starts: Any  # (I + 1,) int64 into spans
-    spans: (
-        Any  # (E, 5) float32: y at the top, y at the bottom, x at the top, dx / dy, +-1
-    )
+    spans: Any  # (E, 5) float32: y at the top, y at the bottom, x at the top, dx / dy, +-1
 
 
 def windows(
@@ -43,9 +39,7 @@ def windows(
     margin_px = np.asarray(margin_px)
     _check(vertices, ring_starts, shape_starts)
     if margin_px.shape != (len(shape_starts) - 1,) or (margin_px < 0).any():
-        raise ValueError(
-            f"margin_px is {len(shape_starts) - 1} numbers from 0 up, not {margin_px}"
-        )
+        raise ValueError(f"margin_px is {len(shape_starts) - 1} numbers from 0 up, not {margin_px}")
     frames = np.zeros((len(margin_px), 4), np.int32)
     height, width = (int(n) for n in canvas_shape)
     bad = _frame(frames, vertices, ring_starts, shape_starts, height, width, margin_px)
@@ -115,9 +109,7 @@ def _count(counts, first_item, vertices, ring_starts, shape_starts, frames):
                 before = v
                 if low == high or high <= 0 or low >= height or xs >= x0 + width:
                     continue
-                for row in range(
-                    int(max(low, 0.0)), int(ceil(min(high, float(height))))
-                ):
+                for row in range(int(max(low, 0.0)), int(ceil(min(high, float(height))))):
                     counts[first_item[s] + row] += 1
 
 
@@ -188,11 +180,7 @@ def cut(
     """
     _check(vertices, ring_starts, shape_starts)
     count = len(shape_starts) - 1
-    if (
-        np.shape(even_odd) != (count,)
-        or np.shape(frames) != (count, 4)
-        or len(starts) < count
-    ):
+    if np.shape(even_odd) != (count,) or np.shape(frames) != (count, 4) or len(starts) < count:
         raise ValueError(
             f"{count} shapes need as many fill rules and windows, not {np.shape(even_odd)} "
             f"and {np.shape(frames)}"
@@ -206,9 +194,7 @@ def cut(
     items = np.empty((first_item[-1], 3), np.int64)
     spans = np.empty((item_starts[-1], 5), np.float32)
     at = np.stack([starts[:count], np.full(count, stride, np.int64)], 1)
-    _fill(
-        items, spans, item_starts[:-1].copy(), first_item, *rings, even_odd, frames, at
-    )
+    _fill(items, spans, item_starts[:-1].copy(), first_item, *rings, even_odd, frames, at)
     return Cut(items, item_starts, spans)
 
 
