@@ -9,7 +9,7 @@ import re
 
 from voxelmill.engine.errors import StoreError
 
-_STATUS = re.compile(r"HTTP (?:response )?code:?\s*'?(\d{3})")
+_STATUS = re.compile(r"(?:HTTP code |http_response_code=.)(\d{3})")
 _CURL = re.compile(r"curl_code='?(\d+)")
 _USER = re.compile(r"(?<=://)[^/@\s]+@")
 _SIGNED = re.compile(r"(?i)(x-amz-[a-z-]+|signature|authorization|token)(\s*[=:]\s*)[^\s&]+")
