@@ -4,58 +4,105 @@ Knows neither PyTorch nor JAX: a batch is a dict of NumPy arrays, with `Rows` fo
 and the numbers of its samples as "index". What is missing or damaged is an error, never zeros.
 """
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voxelmill.engine.arrays import Arrays, Reads
+from voxelmill.engine.batches import Batch, Batches, Begin, Buffers, Pending
+from voxelmill.engine.columns import Params
 from voxelmill.engine.commit import manifest_entries, read_records
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.group import describe, read_group, state_in
-from voxelmill.engine.order import shuffled, step_positions
+from voxelmill.engine.location import Location
+from voxelmill.engine.nearest import did_you_mean
+from voxelmill.engine.order import WINDOW, End, Order, Shuffle, by_shard, subset_name
 from voxelmill.engine.sample import Field, Ragged, Rows
+from voxelmill.engine.subset import of_split, subject_codes, subset
 
-Batch = dict[str, Any]
-_SPLITS = ("train", "val", "test")
+if TYPE_CHECKING:
+    from voxelmill.engine.mixed import MixedReader
+
+Place = str | Path | Location
 
 
-def open_store(path: str | Path, partial: bool = False) -> "Reader":
-    """Open the store at `path` for reading.
+@overload
+def open_store(
+    path: Place, partial: bool = ..., *, follow: bool = ..., stall_s: float = ..., **access: Any
+) -> "Reader": ...
+@overload
+def open_store(
+    path: list[Any] | tuple[Any, ...],
+    partial: bool = ...,
+    *,
+    weights: Sequence[float] | None = ...,
+    **access: Any,
+) -> "MixedReader": ...
+def open_store(
+    path: Place | list[Any] | tuple[Any, ...],
+    partial: bool = False,
+    *,
+    follow: bool = False,
+    stall_s: float = 600.0,
+    weights: Sequence[float] | None = None,
+    **access: Any,
+) -> "Reader | MixedReader":
+    """Open the store at `path` for reading; or several, as one: see `engine.mixed`.
 
     partial: read what is there of a store that is still being made, which else is a StoreError.
+    follow: read it while it is being made, waiting for what comes: see `engine.follow`.
+    weights: how often each of several stores is taken. access: see `engine.access.open_access`.
     """
-    return Reader(path, partial)
+    if isinstance(path, str | Path | Location):
+        if weights is not None:
+            raise ValueError("weights= are for a list of stores; one store needs none")
+        return Reader(path, partial, follow=follow, stall_s=stall_s, **access)
+    from voxelmill.engine.mixed import MixedReader
+
+    if follow:
+        raise ValueError("follow=True is for one store; open a list of stores without it")
+    return MixedReader([Reader(p, partial, **access) for p in path], weights)
 
 
 class Reader:
-    """A store opened for reading. It pickles as its path, so that each process opens its own."""
+    """A store opened for reading. It pickles as its path, so that each process opens its own.
 
-    def __init__(self, path: str | Path, partial: bool = False) -> None:
-        self.path, self.partial = Path(path), partial
-        group = read_group(self.path)
-        self.description = describe(self.path, group)
+    It has the samples that the store had when it was opened, also while the store grows.
+    """
+
+    def __init__(
+        self,
+        path: Place,
+        partial: bool = False,
+        *,
+        follow: bool = False,
+        stall_s: float = 600.0,
+        **access: Any,
+    ) -> None:
+        self.location, self.partial, self.follow = Location(path), partial, follow
+        self.stall_s, self._options = stall_s, access
+        group = read_group(self.location)
+        self.description = describe(self.location, group)
         self._made: dict[int, int] | None = None  # shard -> samples; None where all is there
         if state_in(group) == "whole":
-            manifest_entries(self.path, self.description)
+            manifest_entries(self.location, self.description)
         else:
-            records = read_records(self.path, self.description)
+            records = read_records(self.location.path, self.description)
             self._made = {shard: record.samples for shard, record in records.items()}
-            if not partial:
+            if not (partial or follow):
                 raise StoreError(self._unfinished(state_in(group)))
-        self._arrays = Arrays(self.path, self.description)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The path: arrays and caches stay in their process."""
-        return Reader, (self.path, self.partial)
+        return _reopened, (self.location, self.partial, self.follow, self.stall_s, self._options)
 
     def __repr__(self) -> str:
         """Stable, since loaders compare it when they resume."""
-        return f"Reader({str(self.path)!r}, count={len(self)}, partial={self.partial})"
+        follow = ", follow=True" if self.follow else ""
+        return f"Reader({str(self.location)!r}, count={len(self)}, partial={self.partial}{follow})"
 
     def __len__(self) -> int:
         """The samples of the store, also of those shards that are not made yet."""
@@ -70,14 +117,29 @@ class Reader:
         if isinstance(index, slice):
             index = np.arange(*index.indices(len(self)))
         if np.ndim(index):
-            return self.start(index, self._all_names()).result()
-        batch = self.start([index], self._all_names()).result()
+            return self.start(index, self.names).result()
+        batch = self.start([index], self.names).result()
         return {k: v.values if isinstance(v, Rows) else v[0] for k, v in batch.items()}
+
+    @property
+    def path(self) -> Path:
+        """The folder of the store. Raises StoreError if it is not on this machine."""
+        return self.location.path
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every sample was there when it was opened."""
+        return self._made is None
 
     @cached_property
     def fields(self) -> dict[str, Field | Ragged]:
         """What each sample holds, by name."""
         return {f.name: f for f in self.description.fields}
+
+    @property
+    def names(self) -> list[str]:
+        """All that can be read of a sample: the fields, and "params" where there are any."""
+        return [*self.fields, *(["params"] if self.description.columns else [])]
 
     @cached_property
     def labels(self) -> dict[str, dict[int, str]]:
@@ -86,7 +148,7 @@ class Reader:
         return {f.name: dict(f.labels) for f in dense}
 
     @cached_property
-    def params(self) -> "Params":
+    def params(self) -> Params:
         """Column -> (count,) float64 of all samples; each is read when it is first asked for."""
         return Params(self)
 
@@ -101,7 +163,7 @@ class Reader:
 
         Raises StoreError if the store names no subjects.
         """
-        codes, table = self._subject_codes()
+        codes, table = subject_codes(self)
         return np.array([*table, ""], object)[codes]
 
     def available(self) -> NDArray[np.int64]:
@@ -113,18 +175,12 @@ class Reader:
 
         Raises ValueError for another name, StoreError if the store names no subjects.
         """
-        from voxelmill.engine.split import Split
-
-        if name not in _SPLITS:
-            raise ValueError(f"there is no split {name!r}; there are {', '.join(_SPLITS)}")
-        rule = Split(**(self.description.spec.get("split") or {}))
-        codes, table = self._subject_codes()
-        return np.flatnonzero(np.array([*(rule.part(s) == name for s in table), False])[codes])
+        return of_split(self, name)
 
     def batches(
         self,
         size: int,
-        shuffle: bool = True,
+        shuffle: bool | Shuffle = True,
         *,
         seed: int = 0,
         epoch: int = 0,
@@ -132,43 +188,74 @@ class Reader:
         ranks: int = 1,
         fields: Sequence[str] | None = None,
         split: str | None = None,
+        where: str | None = None,
+        indices: ArrayLike | None = None,
+        end: End = "drop",
+        window: int = WINDOW,
         ahead: int = 4,
-        drop_last: bool = True,
-    ) -> Iterator[Batch]:
-        """One epoch in batches of `size` samples, with `ahead` more in flight.
+        epochs: int | None = 1,
+        out: Sequence[Buffers] | None = None,
+        padded: Mapping[str, int] | None = None,
+    ) -> Batches:
+        """Batches of `size` samples for `rank` of `ranks`, with `ahead` more in flight.
 
-        fields: all but "params" by default. Of an unfinished store, what is made. drop_last:
-        leave out the last uneven step, so that all ranks take the same number of steps.
+        shuffle, end, window: the order, see `Order`; True is "global", False "none".
+        fields: all but "params" by default. split, where, indices: a subset, see
+        `engine.subset`; of an unfinished store, what is made.
+        epochs, out, padded (as `rows`): see `Batches`, which says how to stop and go on.
         """
-        names = list(self.fields) if fields is None else list(fields)
-        step_positions(0, size, rank, ranks)  # refuses bad numbers now, not at the first batch
-        chosen = self._chosen(split)
-        count = len(self) if chosen is None else len(chosen)
-        steps = count // (size * ranks) if drop_last else -(-count // (size * ranks))
-        if not steps or ahead < 0:
+        names = self.checked_names(fields)
+        self._refuse_padding(padded or {}, names)
+        if self.follow and not (split is None and where is None and indices is None):
             raise ValueError(
-                f"{count} samples are no batch of {size} for each of {ranks} ranks, {ahead} ahead; "
-                "take smaller batches or drop_last=False, and ahead of 0 or more"
+                f"{self.location} is followed while it is made, and what is not made yet has no "
+                "params to choose by: leave out split, where and indices, or wait until it is whole"
             )
+        chosen = None if self.follow else subset(self, indices, split, where)
+        kind = _KINDS.get(shuffle, shuffle)
+        per_shard = self.description.samples_per_shard
+        if chosen is not None and kind == "shard":
+            chosen, per_shard = by_shard(chosen, per_shard)
+        order = Order(
+            count=len(self) if chosen is None else len(chosen),
+            batch=size,
+            seed=seed,
+            epoch=epoch,
+            rank=rank,
+            ranks=ranks,
+            shuffle=kind,
+            window=window,
+            end=end,
+            samples_per_shard=per_shard,
+            subset=chosen,
+            follow=self.follow,
+        )
+        digest = f"{self.description.content_digest[:16]}:{subset_name(chosen)}:{order.name}"
+        return Batches(
+            self._begin(),
+            order,
+            names,
+            digest=digest,
+            ahead=ahead,
+            epochs=epochs,
+            out=out,
+            rows=padded,
+        )
 
-        def begun() -> Iterator[Reads]:
-            for step in range(steps):
-                place = step_positions(step, size, rank, ranks)
-                place = place[place < count]
-                index = shuffled(place, count, seed=seed, epoch=epoch) if shuffle else place
-                yield self.start(index if chosen is None else chosen[index], names)
-
-        self._check_names(names)
-        return _finished(begun(), ahead)
-
-    def start(self, indices: ArrayLike, fields: Sequence[str] | None = None) -> Reads:
+    def start(
+        self, indices: ArrayLike, fields: Sequence[str] | None = None, out: Buffers | None = None
+    ) -> Pending:
         """Begin to read samples; `result()` of what this gives waits for the batch.
 
-        fields: all but "params" by default.
+        fields: all but "params" by default. out: arrays (sample, *shape) to read into, by name.
         """
-        names = list(self.fields) if fields is None else list(fields)
-        self._check_names(names)
-        return Reads(self._arrays, self._checked(indices), names)
+        return self.begin(self.checked(indices), self.checked_names(fields), out)
+
+    def begin(
+        self, indices: NDArray[np.int64], names: Sequence[str], out: Buffers | None = None, /
+    ) -> Pending:
+        """`start` without its checks: for indices and names that `checked` gave."""
+        return self._access.start(indices, list(names), out)
 
     def params_of(self, index: int) -> NDArray[np.float64]:
         """The row of `params` of one sample, (column,) in the order of `description.columns`."""
@@ -181,8 +268,44 @@ class Reader:
         """Column `number` of `params`, (count,) float64; NaN where a sample is not made yet."""
         out = np.full(len(self), np.nan)
         for first, last in self._runs():
-            out[first:last] = self._arrays.column(first, last, number)
+            out[first:last] = self._access.column(first, last, number)
         return out
+
+    def checked(self, indices: ArrayLike) -> NDArray[np.int64]:
+        """The indices as int64. Raises IndexError outside the store, StoreError if not made yet."""
+        index = np.asarray(indices)
+        if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
+            raise TypeError(f"an index is an integer or a list of them, not {indices!r}")
+        outside = (index < 0) | (index >= len(self))
+        if outside.any():
+            raise IndexError(f"{index[outside][0]} is not in [0, {len(self)}) of {self.location}")
+        index = index.astype(np.int64)
+        if self._made is not None:
+            self._refuse_unmade(index, self._made)
+        return index
+
+    def checked_names(self, names: Sequence[str] | None) -> list[str]:
+        """The names of fields to read. Raises ValueError for one that the store has not."""
+        if isinstance(names, str):
+            raise TypeError(f"fields is a list of names, not {names!r}: write [{names!r}]")
+        known = self.names
+        for name in names or ():
+            if name not in known:
+                raise ValueError(
+                    f"{self.location} has no field {name!r}; it has {', '.join(known)}"
+                )
+        return list(self.fields) if names is None else list(names)
+
+    @cached_property
+    def _access(self) -> Any:
+        return _ThroughArrays(self)
+
+    def _begin(self) -> Begin:
+        if not self.follow or self._made is None:
+            return self.begin
+        from voxelmill.engine.follow import Following
+
+        return Following(self, self._made).begin
 
     def _runs(self) -> list[tuple[int, int]]:
         """The samples that can be read, in runs from the first to behind the last."""
@@ -191,94 +314,72 @@ class Reader:
         size = self.description.samples_per_shard
         return [(shard * size, shard * size + n) for shard, n in sorted(self._made.items())]
 
-    def _all_names(self) -> list[str]:
-        return [*self.fields, *(["params"] if self.description.columns else [])]
-
-    def _check_names(self, names: Sequence[str]) -> None:
-        known = self._all_names()
-        if strange := [name for name in names if name not in known]:
-            raise ValueError(f"{self.path} has no field {strange[0]!r}; it has {', '.join(known)}")
-
-    def _checked(self, indices: ArrayLike) -> NDArray[np.int64]:
-        index = np.asarray(indices)
-        if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
-            raise TypeError(f"an index is an integer or a list of them, not {indices!r}")
-        outside = (index < 0) | (index >= len(self))
-        if outside.any():
-            raise IndexError(f"{index[outside][0]} is not in [0, {len(self)}) of {self.path}")
-        index = index.astype(np.int64)
-        if self._made is not None:
-            self._refuse_unmade(index, self._made)
-        return index
+    def _refuse_padding(self, padded: Mapping[str, int], names: Sequence[str]) -> None:
+        ragged = [n for n in names if isinstance(self.fields.get(n), Ragged)]
+        for name, room in padded.items():
+            if name not in ragged:
+                cure = did_you_mean(name, ragged)
+                raise ValueError(f"padded={name!r} is no ragged field that is read{cure}")
+            if room < 1:
+                raise ValueError(f"padded={{{name!r}: {room}}} must have room for 1 row or more")
 
     def _refuse_unmade(self, index: NDArray[np.int64], made: Mapping[int, int]) -> None:
         for i in index.tolist():
             shard, place = divmod(i, self.description.samples_per_shard)
             if place >= made.get(shard, 0):
                 raise StoreError(
-                    f"{self.path}: sample {i} is in shard {shard}, which is not made yet; run the "
-                    "same `voxelmill make` to go on"
+                    f"{self.location}: sample {i} is in shard {shard}, which is not made yet; run "
+                    "the same `voxelmill make` to go on"
                 )
-
-    def _chosen(self, split: str | None) -> NDArray[np.int64] | None:
-        if split is not None:
-            return self.split(split)
-        return None if self._made is None else self.available()
-
-    def _subject_codes(self) -> tuple[NDArray[np.int64], list[str]]:
-        """The subject of each sample as an index into a table; its length where not made yet."""
-        table = [*self.categories.get("subject", ())]
-        column = "subject" if table else "input"
-        table = table or [str(s) for s in self.description.inputs.get("subjects", ())]
-        if not table or column not in self.params:
-            raise StoreError(f"{self.path} does not say which subject a sample is from")
-        codes = self.params[column]
-        return np.where(np.isnan(codes), len(table), codes).astype(np.int64), table
 
     def _unfinished(self, state: str) -> str:
         made, cure = self._made or {}, "run the same `voxelmill make` to go on"
         due = range(self.description.shards)
         lacking = [k for k in due if made.get(k, 0) < self.description.samples_in(k)]
         if not lacking:
-            return f"{self.path}: all shards are made, but the store is not finished; {cure}"
+            return f"{self.location}: all shards are made, but the store is not finished; {cure}"
         from voxelmill.engine.store import name_shards
 
         return (
-            f"{self.path} is {state}: {name_shards(lacking)} not made yet; {cure}, or pass "
-            "partial=True to read the rest"
+            f"{self.location} is {state}: {name_shards(lacking)} not made yet; {cure}, or pass "
+            "partial=True to read the rest, or follow=True to wait for it"
         )
 
 
-class Params(Mapping[str, NDArray[np.float64]]):
-    """The columns of `params` by name, each (count,) float64; NaN where not made yet."""
+_KINDS: dict[Any, Any] = {True: "global", False: "none"}
+
+
+def _reopened(
+    location: Location, partial: bool, follow: bool, stall_s: float, access: dict[str, Any]
+) -> Reader:
+    return Reader(location, partial, follow=follow, stall_s=stall_s, **access)
+
+
+class _ThroughArrays:
+    """The arrays through TensorStore, filling buffers by a copy."""
 
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._numbers = {c.name: i for i, c in enumerate(reader.description.columns)}
-        self._read: dict[str, NDArray[np.float64]] = {}
+        from voxelmill.engine.arrays import Arrays
 
-    def __getitem__(self, column: str) -> NDArray[np.float64]:
-        """All values of `column`; raises KeyError if there is no such column."""
-        number = self._numbers[column]
-        if column not in self._read:
-            self._read[column] = self._reader.column(number)
-        return self._read[column]
+        self._arrays = Arrays(reader.path, reader.description)
 
-    def __iter__(self) -> Iterator[str]:
-        """The names, in their order."""
-        return iter(self._numbers)
+    def start(
+        self, indices: NDArray[np.int64], names: list[str], out: Buffers | None = None
+    ) -> Pending:
+        from voxelmill.engine.arrays import Reads
 
-    def __len__(self) -> int:
-        """The number of columns."""
-        return len(self._numbers)
+        return _Copied(Reads(self._arrays, indices, names), out or {})
+
+    def column(self, first: int, last: int, number: int) -> NDArray[np.float64]:
+        return self._arrays.column(first, last, number)
 
 
-def _finished(begun: Iterator[Reads], ahead: int) -> Iterator[Batch]:
-    """Wait for one read after another, with `ahead` more under way."""
-    inflight: deque[Reads] = deque()
-    for reads in begun:
-        inflight.append(reads)
-        if len(inflight) > ahead:
-            yield inflight.popleft().result()
-    while inflight:
-        yield inflight.popleft().result()
+class _Copied:
+    def __init__(self, reads: Any, out: Buffers) -> None:
+        self._reads, self._out = reads, out
+
+    def result(self) -> Batch:
+        batch = self._reads.result()
+        for name, buffer in self._out.items():
+            buffer[...] = batch[name]
+        return batch | dict(self._out)

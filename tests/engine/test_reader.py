@@ -110,9 +110,9 @@ def test_splits_go_by_subject(whole):
     for name, indices in parts.items():
         assert {rule.part(s) for s in reader.subjects[indices]} <= {name}
     name = max(parts, key=lambda n: len(parts[n]))
-    taken = [b["index"] for b in reader.batches(2, split=name, seed=1, drop_last=False)]
+    taken = [b["index"] for b in reader.batches(2, split=name, seed=1, end="uneven")]
     assert sorted(np.concatenate(taken)) == sorted(parts[name])
-    with pytest.raises(ValueError, match="no split 'dev'; there are train, val, test"):
+    with pytest.raises(ValueError, match="no split 'dev'; there is train, val, test"):
         reader.split("dev")
 
 
@@ -145,10 +145,10 @@ def test_ranks_share_an_epoch(whole):
     taken = [
         b["index"]
         for rank in range(3)
-        for b in reader.batches(2, rank=rank, ranks=3, drop_last=False, fields=["mask", "params"])
+        for b in reader.batches(2, rank=rank, ranks=3, end="uneven", fields=["mask", "params"])
     ]
     assert sorted(np.concatenate(taken)) == list(range(COUNT))
-    in_order = [b["index"].tolist() for b in reader.batches(4, shuffle=False, drop_last=False)]
+    in_order = [b["index"].tolist() for b in reader.batches(4, shuffle=False, end="uneven")]
     assert in_order == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
 
 

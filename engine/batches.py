@@ -1,0 +1,308 @@
+"""A stream of batches in an order, with reads in flight, that can stop and go on anywhere.
+
+What gives the samples is a function `begin(indices, names, out)`; a reader, several stores mixed
+and the mill itself have one. The position counts batches that were handed over, never those in
+flight, and has no rank in it: it goes on with other ranks and another batch size.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.engine.errors import StoreError, VoxelmillError
+from voxelmill.engine.order import Order
+from voxelmill.engine.sample import Rows
+
+Batch = dict[str, Any]
+Buffers = Mapping[str, NDArray[Any]]
+
+
+class Pending(Protocol):
+    """A batch under way."""
+
+    def result(self) -> Batch:
+        """Wait for it: arrays (sample, ...) by name, `Rows` of ragged fields, and "index"."""
+
+
+class Begin(Protocol):
+    """What begins to read a batch; see `Batches`."""
+
+    def __call__(
+        self, indices: NDArray[np.int64], names: Sequence[str], out: Buffers | None = None, /
+    ) -> Pending:
+        """Begin with the samples `indices`; `out` arrays (sample, *shape) are filled in place."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a stream stands: all ranks have had the first `delivered` positions of `epoch`.
+
+    count: samples an epoch. digest: of the content, the subset and the way of shuffling.
+    """
+
+    epoch: int
+    delivered: int
+    seed: int
+    count: int
+    digest: str
+
+    @classmethod
+    def of(cls, json: Mapping[str, Any]) -> "State":
+        """What `asdict` gave. Raises StoreError for anything else."""
+        known = {f.name: f.type for f in fields(cls)}
+        good = set(json) == set(known) and isinstance(json["digest"], str)
+        if not good or not all(
+            isinstance(json[k], int) and json[k] >= 0 for k in known if k != "digest"
+        ):
+            raise StoreError(
+                f"{dict(json)!r} is no state of a stream of batches, which holds {', '.join(known)}"
+            )
+        return cls(**json)
+
+    def differences(self, other: "State") -> list[str]:
+        """In words, what `other` has that this has not: another store, subset, order or seed."""
+        lines = [
+            f"its {what} is {theirs}, and here it is {mine}"
+            for what, theirs, mine in zip(
+                ("store", "subset", "order"),
+                other.digest.split(":", 2),
+                self.digest.split(":", 2),
+                strict=False,
+            )
+            if theirs != mine
+        ]
+        for name, what in (("seed", "seed"), ("count", "number of samples")):
+            theirs, mine = getattr(other, name), getattr(self, name)
+            if theirs != mine:
+                lines.append(f"its {what} is {theirs}, and here it is {mine}")
+        return lines
+
+
+class _Step(NamedTuple):
+    """One step of this rank; `after` is where the stream stands when it is handed over."""
+
+    indices: NDArray[np.int64]
+    padded: NDArray[np.bool_] | None
+    after: tuple[int, int]
+
+
+class Batches(Iterator[Batch]):
+    """Batches of the order, epoch after epoch.
+
+    begin:  begins to read the samples of a step; up to `ahead` more than asked for are under way.
+    order:  of the first epoch; its `start` is where it begins.
+    digest: "store:subset:order", what a state must agree with.
+    epochs: how many are given before it stops; None: it never stops.
+    out:    sets of buffers (batch, *shape) by name, filled in turn; a batch is good until the
+            next one is asked for. At most one less is read ahead than there are sets.
+    rows:   field -> how many rows of it a sample has room for: (sample, rows, column) instead of
+            `Rows`, zeros behind, and "<field>_count" with how many rows the sample has, which may
+            be more than there is room for.
+
+    With end="pad" each batch has "padded", (sample,) bool. When it has stopped, or a loop over it
+    was left, another `for` goes on where it stands: behind a whole epoch with the next.
+    """
+
+    def __init__(
+        self,
+        begin: Begin,
+        order: Order,
+        names: Sequence[str],
+        *,
+        digest: str,
+        ahead: int = 4,
+        epochs: int | None = 1,
+        out: Sequence[Buffers] | None = None,
+        rows: Mapping[str, int] | None = None,
+    ) -> None:
+        _refuse_bad(order, ahead, epochs)
+        self.order, self.names = order, list(names)
+        self._begin, self.digest, self._epochs = begin, digest, epochs
+        self._out, self._rows = list(out) if out is not None else None, dict(rows or {})
+        if self._out is not None:
+            _refuse_buffers(self._out, order.batch)
+            ahead = min(ahead, len(self._out) - 1)
+        self._ahead = ahead
+        self._first = order.epoch
+        self._queue: deque[tuple[_Step, Pending | None]] = deque()
+        self._stopped = False
+        self._go_to(order.epoch, order.start)
+
+    def __iter__(self) -> "Batches":
+        """Itself; when it had stopped, the next epochs."""
+        if self._stopped:
+            self._go_to(*self._at)
+        return self
+
+    def __len__(self) -> int:
+        """The batches of one whole epoch, also when it goes on in the middle of one.
+
+        With end="uneven" the last may be missing on some ranks.
+        """
+        return replace(self.order, start=0).steps
+
+    def __next__(self) -> Batch:
+        """The next batch. Raises StoreError for what is missing or damaged; then it stands still.
+
+        Called again after an error, it tries the same batch again.
+        """
+        while not self._stopped:
+            self._fill()
+            if not self._queue:
+                self._stopped = True
+                break
+            step, pending = self._queue[0]
+            if pending is None:  # an uneven end has nothing for this rank
+                self._at = step.after
+                self._queue.popleft()
+                continue
+            try:
+                batch = self._finished(step, pending.result())
+            except BaseException:
+                self._go_to(*self._at)
+                raise
+            self._queue.popleft()
+            self._at = step.after
+            return batch
+        raise StopIteration
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands: epoch, delivered, seed, count and digest; plain numbers and a str.
+
+        It counts what was handed over, for all ranks: each rank has the same after the same step.
+        Behind the last batch of an epoch it is the start of the next.
+        """
+        return asdict(self._state())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken, also on other ranks and with another batch size.
+
+        Costs nothing. Raises StoreError, saying what differs, for a state of another store,
+        subset, order or seed.
+        """
+        wanted = State.of(state)
+        if lines := self._state().differences(wanted):
+            raise StoreError(
+                "the state does not fit these batches: "
+                + "; ".join(lines)
+                + "; open the same store, with the same subset, order and seed"
+            )
+        if wanted.delivered > wanted.count:
+            raise StoreError(
+                f"the state has {wanted.delivered} of {wanted.count} samples delivered"
+            )
+        self._go_to(wanted.epoch, wanted.delivered)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin with `epoch`. In that epoch already, it stays where it stands, as when resumed."""
+        if epoch != self._at[0]:
+            self._first = epoch
+            self._go_to(epoch, 0)
+
+    def close(self) -> None:
+        """Wait for what is under way and forget it; the stream stands where it stood."""
+        for _, pending in self._queue:
+            with suppress(VoxelmillError):
+                if pending is not None:
+                    pending.result()
+        self._go_to(*self._at)
+
+    def _state(self) -> State:
+        return State(*self._at, self.order.seed, self.order.count, self.digest)
+
+    def _go_to(self, epoch: int, delivered: int) -> None:
+        """Stand at a position of an epoch: nothing in flight, no step planned."""
+        queue, self._queue = self._queue, deque()
+        if self._out is not None:  # what is under way still writes into the buffers
+            for _, pending in queue:
+                with suppress(VoxelmillError):
+                    if pending is not None:
+                        pending.result()
+        if delivered and not replace(self.order, epoch=epoch, start=delivered).steps:
+            epoch, delivered = epoch + 1, 0
+        self._at = (epoch, delivered)
+        self._stopped, self._begun = False, 0
+        self._steps = self._planned(epoch, delivered)
+
+    def _planned(self, epoch: int, delivered: int) -> Iterator[_Step]:
+        """All steps from a position on, to the end of the run of `epochs` that it is in."""
+        last = None
+        if self._epochs is not None:
+            last = self._first + ((epoch - self._first) // self._epochs + 1) * self._epochs
+        while last is None or epoch < last:
+            order = replace(self.order, epoch=epoch, start=delivered)
+            for step in range(order.steps):
+                ended = step == order.steps - 1
+                yield _Step(
+                    order.indices(step),
+                    order.padded(step) if order.end == "pad" else None,
+                    (epoch + 1, 0) if ended else (epoch, order.delivered(step + 1)),
+                )
+            epoch, delivered = epoch + 1, 0
+
+    def _fill(self) -> None:
+        """Have the next batch and `ahead` more under way."""
+        while len(self._queue) <= self._ahead:
+            step = next(self._steps, None)
+            if step is None:
+                return
+            pending = None
+            if step.indices.size:
+                pending = self._begin(step.indices, self.names, self._buffers(len(step.indices)))
+                self._begun += 1
+            self._queue.append((step, pending))
+
+    def _buffers(self, size: int) -> Buffers | None:
+        if self._out is None:
+            return None
+        chosen = self._out[self._begun % len(self._out)]
+        return {name: buffer[:size] for name, buffer in chosen.items()}
+
+    def _finished(self, step: _Step, batch: Batch) -> Batch:
+        for name, room in self._rows.items():
+            if name in batch:
+                batch[name], batch[f"{name}_count"] = padded_rows(batch[name], room)
+        return batch if step.padded is None else batch | {"padded": step.padded}
+
+
+def padded_rows(rows: Rows, room: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """(sample, room, column) with zeros behind the rows, and how many rows each sample has.
+
+    Rows for which there is no room are left out, and still counted.
+    """
+    counts = np.diff(rows.starts)
+    out = np.zeros((len(counts), room, *rows.values.shape[1:]), rows.values.dtype)
+    sample = np.repeat(np.arange(len(counts)), counts)
+    row = np.arange(len(sample)) - np.repeat(rows.starts[:-1] - rows.starts[0], counts)
+    fits = row < room
+    out[sample[fits], row[fits]] = rows.values[fits]
+    return out, counts
+
+
+def _refuse_bad(order: Order, ahead: int, epochs: int | None) -> None:
+    if ahead < 0 or (epochs is not None and epochs < 1):
+        raise ValueError(f"ahead {ahead} must be 0 or more, and epochs {epochs} 1 or more or None")
+    if epochs is None and order.end == "uneven" and order.count < order.ranks:
+        raise ValueError(
+            f'{order.count} samples for {order.ranks} ranks: with end="uneven" some would wait for '
+            'ever; take end="pad"'
+        )
+    if not replace(order, start=0).steps:
+        raise ValueError(
+            f"{order.count} samples are no batch of {order.batch} for each of {order.ranks} ranks; "
+            'take smaller batches, or end="uneven" or end="pad"'
+        )
+
+
+def _refuse_buffers(out: Sequence[Buffers], batch: int) -> None:
+    if not out:
+        raise ValueError("out= needs at least one set of buffers")
+    for buffers in out:
+        for name, buffer in buffers.items():
+            if len(buffer) < batch:
+                raise ValueError(f"the buffer of {name!r} has room for {len(buffer)} of {batch}")

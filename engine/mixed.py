@@ -1,0 +1,280 @@
+"""Several stores as one stream, each taken as often as its weight says.
+
+Without weights every sample of all stores comes once an epoch, in one order over all. With
+weights the stream is cut into blocks of 65,536 positions; each store has its share of the slots
+of a block, and the slots are permuted. So which store and which of its samples stands at a
+position is a pure function, as in one store: ranks, ends and resuming are the same. Each store
+runs through epochs of its own: when all its samples were taken, it is permuted anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.engine.batches import Batch, Batches, Buffers, Pending
+from voxelmill.engine.nearest import did_you_mean
+from voxelmill.engine.order import WINDOW, End, Order, Shuffle
+from voxelmill.engine.permutation import Indices, derived_seed, slot_shuffled
+from voxelmill.engine.reader import Reader
+from voxelmill.engine.sample import Column, Field, Ragged, Rows
+
+BLOCK = 1 << 16  # positions in which the shares of the stores are exact
+
+
+@dataclass(frozen=True)
+class MixedOrder(Order):
+    """An order over several stores; `indices` count through all of them, one behind the other.
+
+    parts: the order of each store. slots: how many of each BLOCK positions are whose; empty
+    without weights.
+    """
+
+    parts: tuple[Order, ...] = ()
+    firsts: tuple[int, ...] = ()  # the number of each store's sample 0
+    slots: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What position -> sample depends on besides seed, epoch, count and subsets."""
+        return "+".join([*(p.name for p in self.parts), *map(str, self.slots)])
+
+    def samples(self, positions: Indices) -> Indices:
+        """The sample at each of the `positions` of the epoch, counted through all stores."""
+        if self.slots:
+            store, draw = self._drawn(positions)
+        else:
+            starts = np.cumsum([0, *(p.count for p in self.parts)])
+            places = self._places(positions)
+            store = np.searchsorted(starts, places, "right") - 1
+            draw = places - starts[store]
+        out = np.empty(len(positions), np.int64)
+        for k, part in enumerate(self.parts):
+            here = store == k
+            if self.slots:
+                out[here] = self.firsts[k] + _endless(part, draw[here])
+            else:
+                subset = part.subset
+                out[here] = self.firsts[k] + (draw[here] if subset is None else subset[draw[here]])
+        return out
+
+    def _drawn(self, positions: Indices) -> tuple[Indices, Indices]:
+        """Which store, and which draw of it since the first epoch, stands at each position."""
+        block, slot = np.divmod(positions + self.epoch * self.count, BLOCK)
+        for b in np.unique(block).tolist():
+            here = block == b
+            slot[here] = slot_shuffled(slot[here], BLOCK, seed=self.seed, block=b)
+        starts = np.cumsum([0, *self.slots])
+        store = np.searchsorted(starts, slot, "right") - 1
+        return store, block * np.array(self.slots)[store] + slot - starts[store]
+
+
+class MixedReader:
+    """Stores opened together; `readers` are each alone.
+
+    weights: how often each is taken, in any unit; None takes every sample of all once an epoch.
+    Raises ValueError for weights that cannot be met.
+    """
+
+    def __init__(self, readers: Sequence[Reader], weights: Sequence[float] | None = None) -> None:
+        self.readers = list(readers)
+        if not self.readers:
+            raise ValueError("a list of stores needs at least one")
+        self.weights = None if weights is None else [float(w) for w in weights]
+        self._slots = () if weights is None else _shares(self.weights or [], len(self.readers))
+        self._firsts = tuple(np.cumsum([0, *map(len, self.readers)])[:-1].tolist())
+
+    def __repr__(self) -> str:
+        """Stable, since loaders compare it when they resume."""
+        return f"MixedReader({self.readers!r}, weights={self.weights})"
+
+    def __len__(self) -> int:
+        """The samples of all stores together."""
+        return sum(map(len, self.readers))
+
+    @property
+    def fields(self) -> dict[str, Field | Ragged]:
+        """What a sample of every store holds, by name."""
+        first, rest = self.readers[0], self.readers[1:]
+        return {n: f for n, f in first.fields.items() if all(n in r.fields for r in rest)}
+
+    def batches(
+        self,
+        size: int,
+        shuffle: bool | Shuffle = True,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        fields: Sequence[str] | None = None,
+        split: str | None = None,
+        where: str | None = None,
+        end: End = "drop",
+        window: int = WINDOW,
+        ahead: int = 4,
+        epochs: int | None = 1,
+        out: Sequence[Buffers] | None = None,
+        padded: Mapping[str, int] | None = None,
+    ) -> Batches:
+        """As `Reader.batches`; split and where choose in each store.
+
+        A batch has "store", the number of each sample's store, and "index", its number there. An
+        epoch has as many samples as all the subsets together. fields: by default what all stores
+        have. Raises ValueError for a field that is not the same in all of them.
+        """
+        if shuffle == "shard" and self.weights is None:
+            raise ValueError('shuffle="shard" goes store by store: give weights=, or "global"')
+        names = self.checked_names(list(self.fields) if fields is None else fields)
+        parts = [
+            r.batches(
+                1,
+                shuffle,
+                seed=derived_seed(seed, k),
+                fields=names,
+                split=split,
+                where=where,
+                window=window,
+                padded=padded,
+            )
+            for k, r in enumerate(self.readers)
+        ]
+        orders = tuple(p.order for p in parts)
+        order = MixedOrder(
+            count=sum(o.count for o in orders),
+            batch=size,
+            seed=seed,
+            epoch=epoch,
+            rank=rank,
+            ranks=ranks,
+            shuffle=orders[0].shuffle,
+            window=window,
+            end=end,
+            parts=orders,
+            firsts=self._firsts,
+            slots=self._slots,
+        )
+        stores, subsets = zip(*(p.digest.split(":")[:2] for p in parts), strict=True)
+        return Batches(
+            self.begin,
+            order,
+            names,
+            digest=f"{'+'.join(stores)}:{'+'.join(subsets)}:{order.name}",
+            ahead=ahead,
+            epochs=epochs,
+            out=out,
+            rows=padded,
+        )
+
+    def begin(
+        self, indices: NDArray[np.int64], names: Sequence[str], out: Buffers | None = None, /
+    ) -> Pending:
+        """Begin to read samples, counted through all stores."""
+        store = np.searchsorted(self._firsts, indices, "right") - 1
+        parts = {
+            k: self.readers[k].begin(indices[store == k] - self._firsts[k], names)
+            for k in np.unique(store).tolist()
+        }
+        return _Merging(store, parts, names, out or {})
+
+    def checked_names(self, names: Sequence[str]) -> list[str]:
+        """The names. Raises ValueError for a field that is not the same in all stores."""
+        first, *rest = self.readers
+        for name in first.checked_names(names):
+            for other in rest:
+                if name not in other.names:
+                    cure = did_you_mean(name, other.names)
+                    raise ValueError(
+                        f"{other.location} has no field {name!r}, as {first.location} has{cure}; "
+                        "pass fields= with what all stores have"
+                    )
+                mine, theirs = _meaning(first, name), _meaning(other, name)
+                if differing := [k for k in mine if mine[k] != theirs.get(k)]:
+                    k = differing[0]
+                    raise ValueError(
+                        f"{name!r} is not the same in all stores: its {k} is {mine[k]} in "
+                        f"{first.location} and {theirs.get(k)} in {other.location}; leave it out "
+                        "of fields="
+                    )
+        return list(names)
+
+
+class _Merging:
+    """A batch of which each store reads its samples."""
+
+    def __init__(
+        self, store: Indices, parts: dict[int, Pending], names: Sequence[str], out: Buffers
+    ) -> None:
+        self._store, self._parts, self._names, self._out = store, parts, names, out
+
+    def result(self) -> Batch:
+        found = {k: part.result() for k, part in self._parts.items()}
+        place = np.argsort(self._store, kind="stable")  # of the samples as the stores give them
+        batch: Batch = {}
+        for name in [*self._names, "index"]:
+            values = [part[name] for part in found.values()]
+            if isinstance(values[0], Rows):
+                batch[name] = _merged_rows(values, place)
+                continue
+            shape, dtype = (len(place), *values[0].shape[1:]), values[0].dtype
+            merged = self._out[name] if name in self._out else np.empty(shape, dtype)
+            for k, value in zip(found, values, strict=True):
+                merged[self._store == k] = value
+            batch[name] = merged
+        return batch | {"store": self._store}
+
+
+def _endless(order: Order, draws: Indices) -> Indices:
+    """The samples of a store at `draws` of it, over all its own epochs."""
+    epochs, places = np.divmod(draws, order.count)
+    out = np.empty(len(draws), np.int64)
+    for e in np.unique(epochs).tolist():
+        out[epochs == e] = replace(order, epoch=e).samples(places[epochs == e])
+    return out
+
+
+def _merged_rows(parts: list[Rows], place: Indices) -> Rows:
+    """The rows of all parts, where sample j of the parts together is sample `place[j]`."""
+    values = np.concatenate([p.values for p in parts])
+    counts = np.concatenate([np.diff(p.starts) for p in parts])
+    firsts = np.cumsum(counts) - counts
+    source = np.argsort(place)
+    starts = np.concatenate([[0], np.cumsum(counts[source])])
+    row = np.arange(starts[-1]) + np.repeat(firsts[source] - starts[:-1], counts[source])
+    return Rows(values[row], starts)
+
+
+def _shares(weights: list[float], stores: int) -> tuple[int, ...]:
+    """How many of BLOCK slots each store has: the largest remainders are rounded up."""
+    total = sum(weights)
+    if len(weights) != stores or not all(0 < w < float("inf") for w in weights):
+        raise ValueError(f"weights {weights} must be {stores} positive numbers, one a store")
+    exact = [w / total * BLOCK for w in weights]
+    slots = [int(x) for x in exact]
+    for k in sorted(range(stores), key=lambda k: slots[k] - exact[k])[: BLOCK - sum(slots)]:
+        slots[k] += 1
+    if 0 in slots:
+        k = slots.index(0)
+        raise ValueError(
+            f"weight {weights[k]} of store {k} is below 1 in {BLOCK} of their sum {total}; leave "
+            "the store out or raise it"
+        )
+    return tuple(slots)
+
+
+def _meaning(reader: Reader, name: str) -> dict[str, Any]:
+    """What must agree before two arrays can be one."""
+
+    def of(columns: Sequence[Column]) -> list[tuple[str, str, tuple[str, ...]]]:
+        return [(c.name, c.unit, c.categories) for c in columns]
+
+    if name == "params":
+        return {"columns": of(reader.description.columns)}
+    f = reader.fields[name]
+    if isinstance(f, Ragged):
+        return {"dtype": f.dtype, "columns": of(f.columns)}
+    return {k: getattr(f, k) for k in ("dtype", "axes", "shape", "unit")} | {
+        "labels": dict(f.labels)
+    }
