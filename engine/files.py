@@ -148,12 +148,10 @@ def write_errors(path: Path, needed: int, saved: Callable[[], str] = lambda: "")
                 f"{path}: the disk is full: {due}{free:,} are free; {saved()}free some space and "
                 "run the same `voxelmill make` again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            raise StoreError(
-                f"{path}: cannot be written ({error.strerror}: {error.filename}); choose a folder "
-                "that you may write with -o, or change its permissions"
-            ) from error
-        raise
+        raise StoreError(
+            f"{path}: cannot be written ({error.strerror}: {error.filename}); choose a folder "
+            "that you may write with -o, or change its permissions"
+        ) from error
 
 
 def _nearest(path: Path) -> Path:

@@ -91,33 +91,14 @@ def mill(
 ) -> None:
     """Make and commit `shards`, in their order.
 
-    made(samples, bytes) is called from the writing thread as samples are written. When a stage
-    fails, all stop and its error is raised here; on KeyboardInterrupt what is rendered is still
-    written, and shards that it makes whole are committed. The shard in hand is removed.
+    made(samples, bytes) is called from the writing thread as samples are written. A stage that
+    ends, for whatever reason, stops the one before it and lets those behind it finish what they
+    have: after an error or Ctrl-C, shards that were rendered whole are still committed, and the
+    one in hand is removed. The first error is raised here.
     """
     clock = clock or Clock()
     drawn, rendered, packed = Channel(DRAWN_BATCHES), Channel(CHANNEL_BYTES), Channel(CHANNEL_BYTES)
     errors: list[BaseException] = []
-
-    def abort() -> None:
-        for channel in (drawn, rendered, packed):
-            channel.abort()
-
-    def stage(work: Callable[[], None], then: Channel | None) -> threading.Thread:
-        def run() -> None:
-            try:
-                work()
-                if then is not None:
-                    then.close()
-            except Stopped:
-                pass
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-                errors.append(error)
-                abort()
-
-        thread = threading.Thread(target=run, name=work.__name__, daemon=True)
-        thread.start()
-        return thread
 
     def drawing() -> None:
         for shard, indices, last in _batches(job, shards):
@@ -137,23 +118,39 @@ def mill(
     def writing() -> None:
         _write(job, packed, made, clock)
 
-    threads = [stage(drawing, drawn), stage(packing, packed), stage(writing, None)]
-    try:
-        rendering()
-    except Stopped:
-        pass
-    except KeyboardInterrupt:
-        drawn.abort()
-        raise
-    except BaseException:
-        abort()
-        raise
-    finally:
-        rendered.close()
-        for thread in threads:
-            thread.join()
+    def run(work: Callable[[], None], source: Channel | None, target: Channel | None) -> None:
+        try:
+            work()
+        except Stopped:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+        finally:
+            if source is not None:
+                source.abort()
+            if target is not None:
+                target.close()
+
+    others = ((drawing, None, drawn), (packing, rendered, packed), (writing, packed, None))
+    threads = [threading.Thread(target=run, args=stage, daemon=True) for stage in others]
+    for thread in threads:
+        thread.start()
+    run(rendering, drawn, rendered)
+    _join(threads, errors)
     if errors:
         raise errors[0]
+
+
+def _join(threads: Sequence[threading.Thread], errors: list[BaseException]) -> None:
+    """Wait for what is still being written, also after a first Ctrl-C; not after a second."""
+    for thread in threads:
+        while thread.is_alive():
+            try:
+                thread.join()
+            except KeyboardInterrupt as stop:
+                if errors:
+                    raise
+                errors.append(stop)
 
 
 def _batches(job: Job, shards: Iterable[int]) -> Iterator[tuple[int, range, bool]]:

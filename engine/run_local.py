@@ -221,16 +221,19 @@ def _listen(
     stages: dict[str, float] = {}
     running = set(range(len(processes)))
     while running:
+        # exit status 0: its last word may still be on its way, or it never came
+        killed = [w for w in running if processes[w].exitcode not in (None, 0)]
+        ended = [w for w in running if processes[w].exitcode is not None]
+        if killed or (ended and said.empty()):
+            worker = (killed or ended)[0]
+            raise StoreError(
+                f"worker {worker} died (exit status {processes[worker].exitcode}; -9 is often too "
+                f"little memory); what is committed in {path} stays; run the same command again to "
+                "go on"
+            )
         try:
             worker, what, value = said.get(timeout=0.5)
         except queue.Empty:
-            dead = [w for w in running if not processes[w].is_alive()]
-            if dead and said.empty():
-                raise StoreError(
-                    f"worker {dead[0]} died (exit status {processes[dead[0]].exitcode}; -9 is "
-                    f"often too little memory); what is committed in {path} stays, the same "
-                    "command goes on"
-                ) from None
             continue
         if what == "made":
             made(*value)
