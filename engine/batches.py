@@ -14,26 +14,26 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from voxelmill.engine.access import Buffers, Pending
+from voxelmill.engine.convert import Convert
 from voxelmill.engine.errors import StoreError, VoxelmillError
 from voxelmill.engine.order import Order
 from voxelmill.engine.sample import Rows
 
+__all__ = ["Batch", "Batches", "Begin", "Buffers", "Pending", "State", "padded_rows"]
+
 Batch = dict[str, Any]
-Buffers = Mapping[str, NDArray[Any]]
-
-
-class Pending(Protocol):
-    """A batch under way."""
-
-    def result(self) -> Batch:
-        """Wait for it: arrays (sample, ...) by name, `Rows` of ragged fields, and "index"."""
 
 
 class Begin(Protocol):
     """What begins to read a batch; see `Batches`."""
 
     def __call__(
-        self, indices: NDArray[np.int64], names: Sequence[str], out: Buffers | None = None, /
+        self,
+        indices: NDArray[np.int64],
+        names: Sequence[str],
+        out: Buffers | None = None,
+        convert: Convert | None = None,
     ) -> Pending:
         """Begin with the samples `indices`; `out` arrays (sample, *shape) are filled in place."""
 
@@ -88,6 +88,7 @@ class _Step(NamedTuple):
 
     indices: NDArray[np.int64]
     padded: NDArray[np.bool_] | None
+    epoch: int
     after: tuple[int, int]
 
 
@@ -103,6 +104,7 @@ class Batches(Iterator[Batch]):
     rows:   field -> how many rows of it a sample has room for: (sample, rows, column) instead of
             `Rows`, zeros behind, and "<field>_count" with how many rows the sample has, which may
             be more than there is room for.
+    convert: crops and scaling, for the epoch of each step.
 
     With end="pad" each batch has "padded", (sample,) bool. When it has stopped, or a loop over it
     was left, another `for` goes on where it stands: behind a whole epoch with the next.
@@ -119,6 +121,7 @@ class Batches(Iterator[Batch]):
         epochs: int | None = 1,
         out: Sequence[Buffers] | None = None,
         rows: Mapping[str, int] | None = None,
+        convert: Convert | None = None,
     ) -> None:
         _refuse_bad(order, ahead, epochs)
         self.order, self.names = order, list(names)
@@ -127,7 +130,7 @@ class Batches(Iterator[Batch]):
         if self._out is not None:
             _refuse_buffers(self._out, order.batch)
             ahead = min(ahead, len(self._out) - 1)
-        self._ahead = ahead
+        self._ahead, self._convert = ahead, convert
         self._first = order.epoch
         self._queue: deque[tuple[_Step, Pending | None]] = deque()
         self._stopped = False
@@ -241,6 +244,7 @@ class Batches(Iterator[Batch]):
                 yield _Step(
                     order.indices(step),
                     order.padded(step) if order.end == "pad" else None,
+                    epoch,
                     (epoch + 1, 0) if ended else (epoch, order.delivered(step + 1)),
                 )
             epoch, delivered = epoch + 1, 0
@@ -253,7 +257,10 @@ class Batches(Iterator[Batch]):
                 return
             pending = None
             if step.indices.size:
-                pending = self._begin(step.indices, self.names, self._buffers(len(step.indices)))
+                out, convert = self._buffers(len(step.indices)), self._convert
+                if convert is not None:
+                    convert = replace(convert, epoch=step.epoch)
+                pending = self._begin(step.indices, self.names, out, convert)
                 self._begun += 1
             self._queue.append((step, pending))
 

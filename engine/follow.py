@@ -8,7 +8,8 @@ waits until its shards are committed. From epoch 1 on the order is the normal on
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from voxelmill.engine.batches import Batch, Buffers, Pending
 from voxelmill.engine.commit import read_record, record_path
+from voxelmill.engine.convert import Convert
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.owner import owners
 
@@ -37,12 +39,15 @@ class Following:
         self._commits, self._progress = -1, time.monotonic()
 
     def begin(
-        self, indices: NDArray[np.int64], names: Sequence[str], out: Buffers | None = None, /
+        self,
+        indices: NDArray[np.int64],
+        names: Sequence[str],
+        out: Buffers | None = None,
+        convert: Convert | None = None,
     ) -> Pending:
         """Begin at once if all samples are there; else `result()` of what it gives waits."""
-        if not self.lacking(indices):
-            return self.reader.begin(indices, names, out)
-        return _Waiting(self, indices, names, out)
+        start = partial(self.reader.begin, indices, names, out, convert)
+        return _Waiting(self, indices, start) if self.lacking(indices) else start()
 
     def lacking(self, indices: NDArray[np.int64]) -> list[int]:
         """The shards of `indices` that are not committed yet, ascending.
@@ -97,14 +102,10 @@ class _Waiting:
     """A batch that begins when its shards are there."""
 
     def __init__(
-        self,
-        following: Following,
-        indices: NDArray[np.int64],
-        names: Sequence[str],
-        out: Buffers | None,
+        self, following: Following, indices: NDArray[np.int64], start: Callable[[], Pending]
     ) -> None:
-        self._following, self._indices, self._names, self._out = following, indices, names, out
+        self._following, self._indices, self._start = following, indices, start
 
     def result(self) -> Batch:
         self._following.wait(self._indices)
-        return self._following.reader.begin(self._indices, self._names, self._out).result()
+        return self._start().result()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.engine.batches import Batch, Batches, Buffers, Pending
+from voxelmill.engine.convert import Convert
 from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.order import WINDOW, End, Order, Shuffle
 from voxelmill.engine.permutation import Indices, derived_seed, slot_shuffled
@@ -118,6 +119,8 @@ class MixedReader:
         epochs: int | None = 1,
         out: Sequence[Buffers] | None = None,
         padded: Mapping[str, int] | None = None,
+        scale: Mapping[str, tuple[float, float]] | None = None,
+        crop: Mapping[str, int] | None = None,
     ) -> Batches:
         """As `Reader.batches`; split and where choose in each store.
 
@@ -138,6 +141,8 @@ class MixedReader:
                 where=where,
                 window=window,
                 padded=padded,
+                scale=scale,
+                crop=crop,
             )
             for k, r in enumerate(self.readers)
         ]
@@ -166,15 +171,20 @@ class MixedReader:
             epochs=epochs,
             out=out,
             rows=padded,
+            convert=Convert(scale or {}, crop or {}, seed) if scale or crop else None,
         )
 
     def begin(
-        self, indices: NDArray[np.int64], names: Sequence[str], out: Buffers | None = None, /
+        self,
+        indices: NDArray[np.int64],
+        names: Sequence[str],
+        out: Buffers | None = None,
+        convert: Convert | None = None,
     ) -> Pending:
         """Begin to read samples, counted through all stores."""
         store = np.searchsorted(self._firsts, indices, "right") - 1
         parts = {
-            k: self.readers[k].begin(indices[store == k] - self._firsts[k], names)
+            k: self.readers[k].begin(indices[store == k] - self._firsts[k], names, None, convert)
             for k in np.unique(store).tolist()
         }
         return _Merging(store, parts, names, out or {})

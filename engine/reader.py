@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voxelmill.engine.access import Access, open_access
 from voxelmill.engine.batches import Batch, Batches, Begin, Buffers, Pending
 from voxelmill.engine.columns import Params
 from voxelmill.engine.commit import manifest_entries, read_records
+from voxelmill.engine.convert import Convert
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.group import describe, read_group, state_in
 from voxelmill.engine.location import Location
@@ -196,6 +198,8 @@ class Reader:
         epochs: int | None = 1,
         out: Sequence[Buffers] | None = None,
         padded: Mapping[str, int] | None = None,
+        scale: Mapping[str, tuple[float, float]] | None = None,
+        crop: Mapping[str, int] | None = None,
     ) -> Batches:
         """Batches of `size` samples for `rank` of `ranks`, with `ahead` more in flight.
 
@@ -203,9 +207,13 @@ class Reader:
         fields: all but "params" by default. split, where, indices: a subset, see
         `engine.subset`; of an unfinished store, what is made.
         epochs, out, padded (as `rows`): see `Batches`, which says how to stop and go on.
+        scale, crop: done while samples are copied, by (seed, epoch, index): see `Convert`.
         """
         names = self.checked_names(fields)
         self._refuse_padding(padded or {}, names)
+        convert = Convert(scale or {}, crop or {}, seed) if scale or crop else None
+        if convert is not None:
+            convert.refuse_bad(self.description.fields)
         if self.follow and not (split is None and where is None and indices is None):
             raise ValueError(
                 f"{self.location} is followed while it is made, and what is not made yet has no "
@@ -240,6 +248,7 @@ class Reader:
             epochs=epochs,
             out=out,
             rows=padded,
+            convert=convert,
         )
 
     def start(
@@ -252,10 +261,14 @@ class Reader:
         return self.begin(self.checked(indices), self.checked_names(fields), out)
 
     def begin(
-        self, indices: NDArray[np.int64], names: Sequence[str], out: Buffers | None = None, /
+        self,
+        indices: NDArray[np.int64],
+        names: Sequence[str],
+        out: Buffers | None = None,
+        convert: Convert | None = None,
     ) -> Pending:
         """`start` without its checks: for indices and names that `checked` gave."""
-        return self._access.start(indices, list(names), out)
+        return self._access.start(indices, names, out, convert)
 
     def params_of(self, index: int) -> NDArray[np.float64]:
         """The row of `params` of one sample, (column,) in the order of `description.columns`."""
@@ -297,8 +310,8 @@ class Reader:
         return list(self.fields) if names is None else list(names)
 
     @cached_property
-    def _access(self) -> Any:
-        return _ThroughArrays(self)
+    def _access(self) -> Access:
+        return open_access(self.location, self.description, **self._options)
 
     def _begin(self) -> Begin:
         if not self.follow or self._made is None:
@@ -353,33 +366,3 @@ def _reopened(
     location: Location, partial: bool, follow: bool, stall_s: float, access: dict[str, Any]
 ) -> Reader:
     return Reader(location, partial, follow=follow, stall_s=stall_s, **access)
-
-
-class _ThroughArrays:
-    """The arrays through TensorStore, filling buffers by a copy."""
-
-    def __init__(self, reader: Reader) -> None:
-        from voxelmill.engine.arrays import Arrays
-
-        self._arrays = Arrays(reader.path, reader.description)
-
-    def start(
-        self, indices: NDArray[np.int64], names: list[str], out: Buffers | None = None
-    ) -> Pending:
-        from voxelmill.engine.arrays import Reads
-
-        return _Copied(Reads(self._arrays, indices, names), out or {})
-
-    def column(self, first: int, last: int, number: int) -> NDArray[np.float64]:
-        return self._arrays.column(first, last, number)
-
-
-class _Copied:
-    def __init__(self, reads: Any, out: Buffers) -> None:
-        self._reads, self._out = reads, out
-
-    def result(self) -> Batch:
-        batch = self._reads.result()
-        for name, buffer in self._out.items():
-            buffer[...] = batch[name]
-        return batch | dict(self._out)
