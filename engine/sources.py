@@ -29,7 +29,7 @@ __all__ = ["Film", "FilmInputs", "Films", "open_films"]
 THREADS = 4
 T = TypeVar("T")
 R = TypeVar("R")
-COARSE = 128  # side at which two lungs are looked for before work starts
+COARSE = 128  # side at which regions are tried before work starts
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,11 @@ def _check_film(film: Source) -> tuple[Source, list[str]]:
 
 
 def _check_lungs(lungs: Mask, names: frozenset[str]) -> None:
-    """Raise SourceError where regions must be derived but two lungs cannot be told apart."""
-    from voxelmill.engine.anatomy import REGIONS
-    from voxelmill.engine.lungs import split
+    """Raise SourceError where regions must be derived but cannot: no two lungs, or no room."""
+    from voxelmill.engine.anatomy import REGIONS, derive
 
     if not names.issuperset(REGIONS):
-        split(resize_mask(lungs, min(COARSE, *lungs.shape)))
+        derive(resize_mask(lungs, min(COARSE, *lungs.shape)))
 
 
 def _check_donor(path: Path) -> tuple[Path, str]:

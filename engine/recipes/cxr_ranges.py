@@ -201,7 +201,7 @@ class Cutout:
 class Ranges:
     """What a spec may set; the defaults are the published ones."""
 
-    size: int = ranged(512, "side of the square film", low=32, high=4096, unit="px")
+    size: int = ranged(512, "side of the square film", low=64, high=4096, unit="px")
     negative_share: float = ranged(0.25, "share of films with no object", low=0, high=1)
     count: Range = ranged(Integer(1, 12), "objects on a film that is not negative", low=1, high=64)
     classes: Choice = ranged(
