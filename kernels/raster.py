@@ -17,7 +17,7 @@ import numpy as np
 from numba import cuda, float32, int32, int64, prange, uint64
 
 from voxelmill.kernels.device import _cached, launch, loop, xp_of
-from voxelmill.kernels.spans import Cut, bands, cut, windows
+from voxelmill.kernels.spans import EVEN_ODD, SIMPLE, Cut, bands, cut, windows
 
 __all__ = ["coverage", "draw", "windows"]
 
@@ -182,11 +182,29 @@ def _try_whole(row, base, width, shift, spans, lists, xs, first, last, even_odd)
 
 
 @_inlined
-def _add_row(row, base, width, shift, spans, lists, xs, first, last, even_odd):
+def _add_simple(row, base, width, shift, spans, first, last, sense):
+    """`_add_row` for a ring that meets itself nowhere: each edge by itself, in any order."""
+    units = float32(1048576)
+    touched = uint64(0)
+    for i in range(first, last):
+        y0, y1, top = spans[i, Y0], spans[i, Y1], spans[i, X0]
+        end = top + spans[i, SLOPE] * (y1 - y0)
+        height = _whole(y1 * units) - _whole(y0 * units)
+        sign = sense * spans[i, TURN]
+        touched |= _add_edge(row, base, width, shift, min(top, end), max(top, end), height, sign)
+    return touched
+
+
+@_inlined
+def _add_row(row, base, width, shift, spans, lists, xs, first, last, fill):
     """Add all edges of one pixel row (entries first..last) to `row`; returns the tiles touched.
 
-    lists (2, entry) uint32 and xs (entry,) float32 are scratch.
+    lists (2, entry) uint32 and xs (entry,) float32 are scratch; fill is of kernels/spans.py.
     """
+    if fill >= SIMPLE:
+        sense = float32(1) if fill == SIMPLE else float32(-1)
+        return _add_simple(row, base, width, shift, spans, first, last, sense)
+    even_odd = fill == EVEN_ODD
     if last - first == 2 and _is_plain(spans, first):
         a, b = spans[first, X0], spans[first + 1, X0]
         a_end, b_end = a + spans[first, SLOPE], b + spans[first + 1, SLOPE]
@@ -289,7 +307,7 @@ def _coverage_at(i, out, items, item_starts, spans, lists, xs):
         return
     base, width = items[i, 0], items[i, 1]
     shift = _tile_shift(width)
-    touched = _add_row(out, base, width, shift, spans, lists, xs, first, last, items[i, 2] != 0)
+    touched = _add_row(out, base, width, shift, spans, lists, xs, first, last, items[i, 2])
     total, x = float32(0), 0
     while x < width:
         end = _run(touched, x, width, shift)
@@ -324,7 +342,7 @@ def _draw_item(i, base, canvas, sums, items, item_starts, spans, lists, xs):
         return
     at, width = items[i, 0], items[i, 1]
     shift = _tile_shift(width)
-    touched = _add_row(sums, base, width, shift, spans, lists, xs, first, last, items[i, 2] != 0)
+    touched = _add_row(sums, base, width, shift, spans, lists, xs, first, last, items[i, 2])
     total, x = float32(0), 0
     while x < width:
         end = _run(touched, x, width, shift)

@@ -9,13 +9,16 @@ from numba import prange
 from voxelmill.kernels.device import loop, serial
 
 BAND_ROWS = 16  # rows that one thread draws of all shapes: in turn, so that shapes do not race
+# Fills. A simple ring meets itself nowhere: its edges count with their sense, in any order.
+NON_ZERO, EVEN_ODD, SIMPLE, SIMPLE_BACK = range(4)
+MOST_TESTED = 64  # edges of a ring of which all pairs are tested
 STEEPEST = 1e9  # |dx / dy| that is kept: flatter edges are lower than a unit of cover
 
 
 class Cut(NamedTuple):
     """The pixel rows of all shapes ("items", in order of shape and row) and the edges in them."""
 
-    items: Any  # (I, 3) int64: flat place of the row's first pixel, its width, 1 for even-odd
+    items: Any  # (I, 3) int64: flat place of the row's first pixel, its width, its fill
     item_starts: Any  # (I + 1,) int64 into spans
     spans: Any  # (E, 5) float32: y at the top, y at the bottom, x at the top, dx / dy, +-1
 
@@ -113,6 +116,58 @@ def _count(counts, first_item, vertices, ring_starts, shape_starts, frames):
                     counts[first_item[s] + row] += 1
 
 
+@serial
+def _fill_of(vertices, ring_starts, first_ring, last_ring, even_odd):
+    """The fill of a shape: that of its rule, or simple, with the sense in which its ring turns."""
+    rule = EVEN_ODD if even_odd else NON_ZERO
+    if last_ring - first_ring != 1:
+        return rule
+    first, last = ring_starts[first_ring], ring_starts[last_ring]
+    if last - first < 3 or last - first > MOST_TESTED:
+        return rule
+    area = 0.0
+    before = last - 1
+    for v in range(first, last):
+        area += float(vertices[before, 1]) * vertices[v, 0]
+        area -= float(vertices[v, 1]) * vertices[before, 0]
+        before = v
+    return (SIMPLE if area < 0 else SIMPLE_BACK) if _is_simple(vertices[first:last]) else rule
+
+
+@serial
+def _is_simple(ring):
+    """Whether no two edges of a ring that are not neighbours may meet; in doubt not."""
+    count = ring.shape[0]
+    boxes = np.empty((4, count), np.float32)
+    for i in range(count):
+        j = i + 1 if i + 1 < count else 0
+        boxes[0, i], boxes[1, i] = min(ring[i, 0], ring[j, 0]), max(ring[i, 0], ring[j, 0])
+        boxes[2, i], boxes[3, i] = min(ring[i, 1], ring[j, 1]), max(ring[i, 1], ring[j, 1])
+    for i in range(count - 2):
+        top, bottom, left, right = boxes[0, i], boxes[1, i], boxes[2, i], boxes[3, i]
+        for j in range(i + 2, count - 1 if i == 0 else count):
+            # one branch, not four that nobody can predict
+            apart = (boxes[0, j] > bottom) | (boxes[1, j] < top)
+            apart |= (boxes[2, j] > right) | (boxes[3, j] < left)
+            if not apart and _may_meet(ring, i, i + 1, j, j + 1 if j + 1 < count else 0):
+                return False
+    return True
+
+
+@serial
+def _may_meet(ring, a, b, c, d):
+    """Whether the edges a-b and c-d may have a point in common."""
+    vy, vx = float(ring[b, 0]) - ring[a, 0], float(ring[b, 1]) - ring[a, 1]
+    c_side = vx * (float(ring[c, 0]) - ring[a, 0]) - vy * (float(ring[c, 1]) - ring[a, 1])
+    d_side = vx * (float(ring[d, 0]) - ring[a, 0]) - vy * (float(ring[d, 1]) - ring[a, 1])
+    if (c_side > 0 and d_side > 0) or (c_side < 0 and d_side < 0):
+        return False
+    vy, vx = float(ring[d, 0]) - ring[c, 0], float(ring[d, 1]) - ring[c, 1]
+    a_side = vx * (float(ring[a, 0]) - ring[c, 0]) - vy * (float(ring[a, 1]) - ring[c, 1])
+    b_side = vx * (float(ring[b, 0]) - ring[c, 0]) - vy * (float(ring[b, 1]) - ring[c, 1])
+    return not ((a_side > 0 and b_side > 0) or (a_side < 0 and b_side < 0))
+
+
 @loop
 def _fill(
     items,
@@ -132,10 +187,11 @@ def _fill(
         if height == 0 or width == 0:
             continue
         stride = width if at[s, 1] < 0 else at[s, 1]
+        fill = _fill_of(vertices, ring_starts, shape_starts[s], shape_starts[s + 1], even_odd[s])
         for row in range(height):
             items[first_item[s] + row, 0] = at[s, 0] + row * stride
             items[first_item[s] + row, 1] = width
-            items[first_item[s] + row, 2] = 1 if even_odd[s] else 0
+            items[first_item[s] + row, 2] = fill
         for ring in range(shape_starts[s], shape_starts[s + 1]):
             first, last = ring_starts[ring], ring_starts[ring + 1]
             before = last - 1
@@ -153,8 +209,9 @@ def _fill(
                     continue
                 slope = min(max((xb - xa) / (yb - ya), -STEEPEST), STEEPEST)
                 for row in range(int(max(ya, 0.0)), int(ceil(min(yb, float(height))))):
-                    entry = places[first_item[s] + row]
-                    places[first_item[s] + row] = entry + 1
+                    item = np.uint64(first_item[s] + row)
+                    entry = np.uint64(places[item])
+                    places[item] += 1
                     top = max(ya, float(row))
                     spans[entry, 0] = top - row
                     spans[entry, 1] = min(yb - row, 1.0)
