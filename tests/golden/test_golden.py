@@ -1,0 +1,66 @@
+"""A recipe's output changes only with its VERSION."""
+
+import numpy as np
+import pytest
+from golden.content import content, file_of, specs
+
+from voxelmill.engine.recipes import RECIPES
+
+CURE = (
+    "if the change is meant, raise VERSION in the recipe and run `python tests/golden/content.py "
+    "{recipe}`; if not, it is a fault"
+)
+
+
+def test_every_recipe_has_golden_samples():
+    assert set(specs()) == set(RECIPES)
+    assert all(file_of(name).stat().st_size < 200_000 for name in RECIPES)
+
+
+def differences(was, now):
+    """What changed, as sentences: draws to the bit, pixels and measures within rounding."""
+    if was.keys() != now.keys():
+        yield f"arrays are {sorted(now)}, were {sorted(was)}"
+        return
+    if was["draws"] != now["draws"]:
+        yield "other numbers are drawn"
+    for name in was.keys() - {"version", "draws"}:
+        a, b = was[name], now[name]
+        if a.shape != b.shape or a.dtype != b.dtype:
+            yield f"{name} is {b.dtype} {b.shape}, was {a.dtype} {a.shape}"
+        elif a.dtype.kind == "f":
+            if not np.allclose(a, b, rtol=1e-6, atol=1e-3, equal_nan=True):
+                yield f"{name} has other numbers"
+        else:
+            away = np.abs(a.astype(np.int64) - b)
+            others = np.count_nonzero(away > (name == "image"))  # a grey may round the other way
+            if others > 1e-5 * a.size:
+                yield f"{name} differs in {others} of {a.size} places, by up to {away.max()}"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_output_is_that_of_this_version(recipe):
+    with np.load(file_of(recipe)) as kept:
+        was = dict(kept)
+    now = content(recipe)
+    version = int(now["version"])
+    assert version == was["version"], (
+        f"recipe {recipe} has version {version}, its golden samples are of {was['version']}: run "
+        f"`python tests/golden/content.py {recipe}`"
+    )
+    changed = sorted(differences(was, now))
+    assert not changed, "; ".join([*changed, CURE.format(recipe=recipe)])
+
+
+def test_changes_are_noticed():
+    with np.load(file_of("cxr_objects")) as kept:
+        was = dict(kept)
+    assert not list(differences(was, was))
+    image, objects = was["image"].copy(), was["objects"].copy()
+    image[0, :9, :9] += 2
+    objects[0, np.flatnonzero(objects[0] > 5)[0]] += 0.01
+    assert list(differences(was, was | {"image": image})) == [
+        f"image differs in 81 of {image.size} places, by up to 2"
+    ]
+    assert list(differences(was, was | {"objects": objects})) == ["objects has other numbers"]
+    assert list(differences(was, was | {"draws": np.array("x")})) == ["other numbers are drawn"]
