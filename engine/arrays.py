@@ -162,7 +162,10 @@ class Arrays:
                 at = tuple(a[shards == shard] for a in where)
                 store.vindex[at].read().result(timeout=self.timeout_s)
             except (ValueError, TimeoutError) as again:
-                return self._located(again, shard, name)
+                found = self._located(again, shard, name)
+                break
+        if isinstance(found, AbsentError):  # TensorStore keeps absence too: look again next time
+            self._opening, self._open, self._context = {}, {}, None
         return found
 
     def _located(self, error: Exception, shard: int, name: str) -> StoreError:

@@ -53,14 +53,14 @@ def explained(error: Exception, url: str, waited_s: float = 0.0) -> StoreError:
         )
     if code == "NOT_FOUND" or status == 404:
         return AbsentError(f"{url} is missing (404)")
+    if code in _DAMAGE:
+        return DamagedError(f"{url} is damaged ({_short(text)})")
     if status:
         return _remote(
             f"{url}: the server answers {status}, also when asked again; try later, or look at "
             f"the server's log ({_short(text)})",
             status,
         )
-    if code in _DAMAGE:
-        return DamagedError(f"{url} is damaged ({_short(text)})")
     return _unreached(text, url)
 
 
