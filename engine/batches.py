@@ -197,7 +197,7 @@ class Batches(Iterator[Batch]):
             )
         if wanted.delivered > wanted.count:
             raise StoreError(
-                f"the state has {wanted.delivered} of {wanted.count} samples delivered"
+                f"the state has had {wanted.delivered} of {wanted.count} samples, which cannot be"
             )
         self._go_to(wanted.epoch, wanted.delivered)
 
@@ -296,7 +296,7 @@ def _refuse_bad(order: Order, ahead: int, epochs: int | None) -> None:
         raise ValueError(f"ahead {ahead} must be 0 or more, and epochs {epochs} 1 or more or None")
     if epochs is None and order.end == "uneven" and order.count < order.ranks:
         raise ValueError(
-            f'{order.count} samples for {order.ranks} ranks: with end="uneven" some would wait for '
+            f"{order.count} samples for {order.ranks} ranks: some would wait for "
             'ever; take end="pad"'
         )
     if not replace(order, start=0).steps:
