@@ -13,7 +13,7 @@ from voxelmill.engine.errors import StoreError
 from voxelmill.engine.reader import Reader, open_store
 from voxelmill.engine.sample import Field, Ragged
 
-TILE_PX, GAP_PX, CAPTION_PX, HEADER_PX, LEGEND_PX = 380, 10, 22, 54, 46
+TILE_PX, GAP_PX, CAPTION_PX, HEADER_PX, LEGEND_PX = 400, 12, 28, 66, 60
 PAPER, INK, FAINT = (17, 19, 23), (232, 234, 238), (150, 156, 168)
 # Okabe-Ito with lighter darks: apart for colour-blind eyes and on grey films
 COLOURS = (
@@ -28,6 +28,8 @@ COLOURS = (
     (255, 90, 90),
     (200, 200, 255),
 )
+
+FILL_PX = 3  # half of the gaps inside an object that an outline does not enter
 
 RGB = tuple[int, int, int]
 
@@ -72,8 +74,8 @@ def sheet(path: str | Path, output: str | Path, indices: Sequence[int]) -> int:
         y = HEADER_PX + row * (TILE_PX + CAPTION_PX + GAP_PX)
         sample = reader[i]
         picture.paste(_tile(sample, image_name, reader), (x, y))
-        pen.text((x + 2, y + TILE_PX + 3), _caption(sample, i, reader), FAINT, _font(13))
-    _legend(pen, reader, height - LEGEND_PX + 8, picture.width)
+        pen.text((x + 2, y + TILE_PX + 4), _caption(sample, i, reader), FAINT, _font(17))
+    _legend(pen, reader, height - LEGEND_PX + 10, picture.width)
     picture.save(output)
     return len(there)
 
@@ -124,11 +126,22 @@ def _resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_
     return np.asarray(small) > 64
 
 
+def _grown(mask: NDArray[np.bool_], px: int) -> NDArray[np.bool_]:
+    """The mask with all within `px` pixels of it."""
+    from scipy.ndimage import distance_transform_edt
+
+    return np.asarray(distance_transform_edt(~mask) <= px) if mask.any() else mask
+
+
 def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels around a mask, so that the object itself stays in sight."""
-    grown = np.pad(mask, 1)
-    around = grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
-    return around & ~mask
+    """A line around a mask, a pixel away so that a thin object stays in sight.
+
+    Gaps that the line would fill (between letters, in a mesh) are taken for part of the object.
+    """
+    room = np.pad(mask, FILL_PX)
+    whole = ~_grown(~_grown(room, FILL_PX), FILL_PX) | room
+    line = _grown(whole, 2) & ~_grown(whole, 1)
+    return line[FILL_PX:-FILL_PX, FILL_PX:-FILL_PX]
 
 
 def _tile(sample: dict[str, Any], image_name: str, reader: Reader) -> Image.Image:
@@ -143,7 +156,7 @@ def _tile(sample: dict[str, Any], image_name: str, reader: Reader) -> Image.Imag
     for outline in _outlines(sample, reader):
         edge = _edge(_resized(outline.mask, size))
         seen = _resized(outline.visible, size)
-        near = _edge(seen) | seen  # the hidden part of an outline is dotted
+        near = _grown(seen, 2)  # the hidden part of an outline is dotted
         yx = np.add.outer(np.arange(size[1]), np.arange(size[0]))
         pixels[edge & (near | (yx % 4 < 2))] = outline.colour
     tile = Image.new("RGB", (TILE_PX, TILE_PX), PAPER)
@@ -165,9 +178,9 @@ def _caption(sample: dict[str, Any], index: int, reader: Reader) -> str:
 
 def _header(pen: ImageDraw.ImageDraw, reader: Reader, path: str | Path) -> None:
     d = reader.description
-    pen.text((GAP_PX + 2, 8), f"{Path(path).name}  -  {d.recipe}", INK, _font(20))
+    pen.text((GAP_PX + 2, 8), f"{Path(path).name}  -  {d.recipe}", INK, _font(24))
     text = f"{d.count:,} samples  ·  seed {d.spec.get('seed')}  ·  content {d.content_digest[:12]}"
-    pen.text((GAP_PX + 2, 33), text, FAINT, _font(13))
+    pen.text((GAP_PX + 2, 39), text, FAINT, _font(17))
 
 
 def _legend(pen: ImageDraw.ImageDraw, reader: Reader, y: int, width: int) -> None:
@@ -176,10 +189,14 @@ def _legend(pen: ImageDraw.ImageDraw, reader: Reader, y: int, width: int) -> Non
     for value, name in labels.items():
         if not int(value):
             continue
-        pen.rectangle((x, y + 3, x + 14, y + 15), outline=colour_of(int(value)), width=3)
-        pen.text((x + 20, y), name, INK, _font(14))
-        x += 34 + int(pen.textlength(name, _font(14)))
-        if x > width - 120:
-            x, y = GAP_PX + 2, y + 19
+        step = 40 + int(pen.textlength(name, _font(18)))
+        if x + step > width:
+            x, y = GAP_PX + 2, y + 25
+        pen.rectangle((x, y + 3, x + 16, y + 18), outline=colour_of(int(value)), width=3)
+        pen.text((x + 23, y), name, INK, _font(18))
+        x += step
     if "amodal" in reader.fields:
-        pen.text((x + 12, y), "dotted: hidden under a later object", FAINT, _font(13))
+        hint = "dotted: hidden under a later object"
+        if x + pen.textlength(hint, _font(17)) > width:
+            x, y = GAP_PX + 2, y + 25
+        pen.text((x + 8, y), hint, FAINT, _font(17))

@@ -55,7 +55,7 @@ class Textual:
     """Burnt-in characters A-Z 0-9 - +."""
 
     place: Choice = _place(FRAME)
-    mode: Choice = ranged(_modes(1, 0, 0), "rendering mode")
+    mode: Choice = ranged(_modes(1, 0, 0), "rendering mode (shares ours)")
     characters: Range = ranged(Integer(1, MAX_CHARACTERS), "how many", low=1, high=MAX_CHARACTERS)
     scale: Range = ranged(Uniform(0.6, 2.2), "capital height in 21 px", low=0.1, high=20)
     stroke_px: Range = ranged(
@@ -78,7 +78,7 @@ class Circular:
     """A filled ellipse: coin, button, electrode."""
 
     place: Choice = _place("heart")
-    mode: Choice = ranged(_modes(1, 1, 1), "rendering mode")
+    mode: Choice = ranged(_modes(1, 1, 1), "rendering mode (shares ours)")
     semi_axis_px: Range = _length(8, 40, "each semi-axis")
     angle_deg: Range = ranged(Uniform(0, 360), "rotation", low=-360, high=360, unit="deg")
     grey: Range = _grey(180, 255)
@@ -89,7 +89,7 @@ class Ring:
     """An elliptic ring: heart valve, loop."""
 
     place: Choice = _place("heart", "aorta")
-    mode: Choice = ranged(_modes(1, 1, 1), "rendering mode")
+    mode: Choice = ranged(_modes(1, 1, 1), "rendering mode (shares ours)")
     semi_axis_px: Range = _length(15, 50, "each semi-axis, to the middle of the stroke")
     stroke_px: Range = _length(2, 5, "width of the ring")
     angle_deg: Range = ranged(Uniform(0, 360), "rotation", low=-360, high=360, unit="deg")
@@ -101,7 +101,7 @@ class Rectangular:
     """A rectangle: battery, box, plate."""
 
     place: Choice = _place(FRAME)
-    mode: Choice = ranged(_modes(1, 1, 1), "rendering mode")
+    mode: Choice = ranged(_modes(1, 1, 1), "rendering mode (shares ours)")
     side_px: Range = _length(15, 60, "each side")
     angle_deg: Range = ranged(Fixed(0), "rotation", low=-360, high=360, unit="deg")
     grey: Range = _grey(180, 255)
@@ -113,7 +113,7 @@ class Clip:
     """A short bar with round ends on the ribs: surgical clip."""
 
     place: Choice = _place("ribs")
-    mode: Choice = ranged(_modes(1, 1, 0), "rendering mode")
+    mode: Choice = ranged(_modes(1, 1, 0), "rendering mode (shares ours)")
     half_length_px: Range = _length(8, 22, "half the length of the bar")
     stroke_px: Range = _length(2, 4, "width of the bar")
     angle_deg: Range = ranged(Uniform(0, 180), "direction", low=-360, high=360, unit="deg")
@@ -125,7 +125,7 @@ class Grid:
     """A mesh in a vessel: stent. Each edge has a grey of its own and is kept by chance."""
 
     place: Choice = _place("aorta")
-    mode: Choice = ranged(_modes(1, 1, 0), "rendering mode")
+    mode: Choice = ranged(_modes(1, 1, 0), "rendering mode (shares ours)")
     length_share: Range = ranged(
         Uniform(0.2, 0.6), "height of the mesh in heights of the vessel (ours)", low=0.01, high=1
     )
@@ -143,7 +143,7 @@ class Line:
     """A wire that enters from outside the film: pacemaker lead, catheter."""
 
     place: Choice = _place("heart", "aorta")
-    mode: Choice = ranged(_modes(1, 2, 0), "rendering mode")
+    mode: Choice = ranged(_modes(1, 2, 0), "rendering mode (shares ours)")
     side: Choice = _side(1, 1, 1, 1)
     outside_px: Range = _length(0, 20, "how far outside the film it starts", 0)
     bend_px: Range = ranged(
@@ -162,7 +162,7 @@ class Parallel:
     """A tube with bright walls from the top of the film into the trachea: endotracheal tube."""
 
     place: Choice = _place("trachea")
-    mode: Choice = ranged(_modes(1, 2, 1), "rendering mode")
+    mode: Choice = ranged(_modes(1, 2, 1), "rendering mode (shares ours)")
     side: Choice = _side(1, 0, 0, 0)
     outside_px: Range = _length(0, 20, "how far outside the film it starts", 0)
     bend_px: Range = ranged(
