@@ -1,5 +1,11 @@
 """A recipe's output changes only with its VERSION."""
 
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
 import numpy as np
 import pytest
 from golden.content import content, file_of, specs
@@ -64,3 +70,29 @@ def test_changes_are_noticed():
     ]
     assert list(differences(was, was | {"objects": objects})) == ["objects has other numbers"]
     assert list(differences(was, was | {"draws": np.array("x")})) == ["other numbers are drawn"]
+
+
+THREADED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from golden.test_golden import bits
+print(bits(sys.argv[2]))
+"""
+
+
+def bits(recipe):
+    """sha256 of all arrays, to the bit."""
+    made = content(recipe)
+    return sha256(b"".join(made[name].tobytes() for name in sorted(made))).hexdigest()
+
+
+def test_output_is_the_same_on_one_thread():
+    tests = str(Path(__file__).parents[1])
+    alone = subprocess.run(
+        [sys.executable, "-c", THREADED, tests, "cxr_objects"],
+        env={**os.environ, "NUMBA_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert alone.stdout.strip() == bits("cxr_objects")
