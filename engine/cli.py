@@ -48,7 +48,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> None:
     """Run the command; a mistake of the user's ends with its message and status 1."""
     try:
-        app()
+        app(prog_name="voxelmill")
     except (VoxelmillError, OSError) as error:
         err.print(f"[bold red]{type(error).__name__}[/bold red]: ", end="")
         err.print(str(error), markup=False, soft_wrap=True)
@@ -229,7 +229,7 @@ def show(
     from voxelmill.engine.preview import sheet
 
     shown = sheet(store, output, _indices(index))
-    out.print(f"{output}: {shown} samples")
+    out.print(f"{output}: {shown} samples", markup=False, soft_wrap=True)
 
 
 def _indices(text: str) -> list[int]:
@@ -270,7 +270,8 @@ def check(store: StorePath, as_json: AsJson = False) -> None:
         verdict = "[red]not in order[/red]" if problems else "[green]in order[/green]"
         out.print(
             f"{store}: {verdict}, {state}, {d.count} samples in {d.shards} shards "
-            f"({time.monotonic() - start:.1f} s)"
+            f"({time.monotonic() - start:.1f} s)",
+            soft_wrap=True,
         )
     if problems:
         raise typer.Exit(1)

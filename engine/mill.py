@@ -25,7 +25,7 @@ from voxelmill.engine.sample import Field, Rows
 from voxelmill.engine.writer import ShardWriter
 
 DRAWN_BATCHES = 2  # ahead of the kernels; few, or one worker would take the shards of all
-CHANNEL_BYTES = 96 << 20
+CHANNEL_BYTES = 64 << 20
 BATCH_BYTES = 48 << 20
 MOST_A_BATCH = 32
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from voxelmill.engine.description import Description
 from voxelmill.engine.device_class import device_class, versions
 from voxelmill.engine.errors import SpecError
+from voxelmill.engine.layout import ROWS
 from voxelmill.engine.mill import CHANNEL_BYTES, Job, batch_size
 from voxelmill.engine.params import param_columns
 from voxelmill.engine.sample import Field, Ragged
@@ -16,12 +19,17 @@ from voxelmill.engine.spec import Spec, content_digest, layout_digest, read_spec
 
 MOST_SAMPLES = 1024
 MOST_SHARD_BYTES = 320 << 20
-MOST_HELD_BYTES = 1 << 30
 MOST_MEMORY_BYTES = 3 << 29  # 1.5 GiB
-# Label maps are mostly background: zstd makes 1/20 to 1/120 of the published scenes (docs); a plan
-# counts with 1/8, so that a dense scene still fits.
-LABEL_SHARE = 1 / 8
-PROCESS_BYTES = 330 << 20  # an interpreter with NumPy, SciPy, Numba's kernels and a film cache
+# Label maps are mostly background: zstd 1 makes 1/200 to 1/340 of the published scenes at 512 x 512
+# and 1/30 at 96 x 96; a plan counts with 1/32.
+LABEL_SHARE = 1 / 32
+# Peak memory of cxr_objects, a slow disk so that all queues are full, MiB: 400 at 256 x 256, 572 at
+# 512, 625 at 1024. The estimate is 5 to 10 % above with these.
+PROCESS_BYTES = 300 << 20  # an interpreter with NumPy, SciPy and the compiled kernels
+PARENT_BYTES = 200 << 20  # one that only listens to workers
+BATCHES_HELD = 4.5  # of a micro-batch's arrays: being rendered, waiting, being packed
+CHANNELS_HELD = 1.5  # of the bytes that the two channels hold at most in addition
+INPUT_BYTES_A_PIXEL = 3.3  # of a film that is kept decoded, with its regions
 
 
 @dataclass(frozen=True)
@@ -51,10 +59,13 @@ class Plan:
 
     def memory_bytes(self, workers: int = 1) -> int:
         """Peak memory by estimate, all processes together."""
-        raw = sum(f.nbytes for f in self.description.fields if isinstance(f, Field))
-        batches = 6 * raw * self.job("").batch  # in render, in the channels' hands, and patches
-        each = PROCESS_BYTES + batches + CHANNEL_BYTES + held_bytes(self.description)
-        return each * workers + (150 << 20 if workers > 1 else 0)
+        dense = [f for f in self.description.fields if isinstance(f, Field)]
+        batches = BATCHES_HELD * sum(f.nbytes for f in dense) * self.job("").batch
+        pixels = max((int(np.prod(f.shape)) for f in dense), default=0)
+        cached = len(getattr(self.inputs, "ids", ())) * INPUT_BYTES_A_PIXEL * pixels
+        each = PROCESS_BYTES + batches + CHANNELS_HELD * CHANNEL_BYTES
+        each += min(cached, getattr(self.inputs, "cache_bytes", 0)) + held_bytes(self.description)
+        return int(each) * workers + (PARENT_BYTES if workers > 1 else 0)
 
     def job(self, path: Any, batch: int | None = None) -> Job:
         """What a process needs to make shards of this in `path`, `batch` samples at once."""
@@ -78,7 +89,7 @@ def open_plan(
     if hasattr(recipe, "check_opened"):
         recipe.check_opened(spec.ranges, inputs)
     fields, columns = tuple(recipe.fields(spec.ranges)), param_columns(recipe, inputs)
-    per_shard = spec.samples_per_shard or default_samples_per_shard(fields, len(columns))
+    per_shard = spec.samples_per_shard or default_samples_per_shard(fields)
     digest = inputs.digest if inputs is not None else ""
     description = Description(
         count=spec.count,
@@ -122,40 +133,41 @@ def _usual_rows(f: Ragged) -> int:
 
 
 def held_bytes(description: Description) -> int:
-    """What a writer holds until a shard's commit: rows and parameters, for pixels go to disk."""
-    rows = sum(_row_bytes(f) * _usual_rows(f) for f in description.fields if isinstance(f, Ragged))
-    index = 16 * len(description.fields)
-    return description.samples_per_shard * (rows + 8 * len(description.columns) + index)
+    """What a writer holds until a shard's commit: indexes and parameters; samples go to disk."""
+    ragged = [f for f in description.fields if isinstance(f, Ragged)]
+    dense = len(description.fields) - len(ragged)
+    rows = sum(48 + 32 * f.most // ROWS for f in ragged)  # where they start, and their chunks
+    each = 32 + 16 * len(description.columns) + 32 * dense + rows
+    return description.samples_per_shard * each
 
 
-def default_samples_per_shard(fields: Sequence[Field | Ragged], columns: int) -> int:
+def default_samples_per_shard(fields: Sequence[Field | Ragged]) -> int:
     """The largest power of two up to 1,024 that keeps shard files at most 320 MiB.
 
-    Pixels are written as they come, so that what a writer holds (rows, parameters) bounds nothing
-    before the files do; both are checked.
+    Samples are written as they come, so that what a writer holds (indexes, parameters) bounds
+    nothing before the files do.
     """
-    n = MOST_SAMPLES
-    while n > 1:
-        files = [
-            f.nbytes * (LABEL_SHARE if f.is_label else 1) for f in fields if isinstance(f, Field)
-        ]
-        rows = [_row_bytes(f) * _usual_rows(f) for f in fields if isinstance(f, Ragged)]
-        held = n * (sum(rows) + 8 * columns)
-        if n * max([*files, 0]) <= MOST_SHARD_BYTES and 2 * held <= MOST_HELD_BYTES:
-            break
+    n, dense = MOST_SAMPLES, [f for f in fields if isinstance(f, Field)]
+    most = max((f.nbytes * (LABEL_SHARE if f.is_label else 1) for f in dense), default=0)
+    while n > 1 and n * most > MOST_SHARD_BYTES:
         n //= 2
     return n
 
 
 def _check_memory(plan: Plan) -> None:
-    need = plan.memory_bytes()
-    if need > MOST_MEMORY_BYTES:
-        fit = default_samples_per_shard(plan.description.fields, len(plan.description.columns))
-        raise SpecError(
-            f"samples_per_shard {plan.description.samples_per_shard} would need about "
-            f"{need / 2**30:.1f} GiB of memory, above 1.5 GiB; set samples_per_shard to {fit}, or "
-            "lower ranges.size"
-        )
+    need, d = plan.memory_bytes(), plan.description
+    if need <= MOST_MEMORY_BYTES:
+        return
+    fit = default_samples_per_shard(d.fields)
+    without = need - held_bytes(d)
+    if d.samples_per_shard > fit and without < MOST_MEMORY_BYTES:
+        what, cure = f"samples_per_shard {d.samples_per_shard}", f"set samples_per_shard to {fit}"
+    else:
+        what, cure = "a sample of these fields", "make its arrays smaller"
+    raise SpecError(
+        f"{what} would need about {need / 2**30:.1f} GiB of memory, above "
+        f"{MOST_MEMORY_BYTES / 2**30} GiB; {cure}"
+    )
 
 
 def cores() -> int:

@@ -10,7 +10,7 @@ from rich.table import Table
 from voxelmill.engine.draw import Choice, Distribution, Fixed, Integer, LogUniform, TruncatedNormal
 from voxelmill.engine.encode import encode
 from voxelmill.engine.mill import draw_batch, render_batch
-from voxelmill.engine.plan import MOST_MEMORY_BYTES, Plan
+from voxelmill.engine.plan import MOST_MEMORY_BYTES, Plan, cores
 from voxelmill.engine.progress import duration
 from voxelmill.engine.sample import Field
 
@@ -49,16 +49,20 @@ def distributions(ranges: Any, prefix: str = "ranges") -> list[tuple[str, str, s
 
 
 def estimate_seconds(plan: Plan, workers: int) -> float:
-    """Seconds that the whole store would take: a few samples are drawn, rendered and packed."""
+    """Seconds that the whole store would take: a few samples are drawn, rendered and packed.
+
+    Without the disk. Workers share the cores, so that they gain what one process leaves idle.
+    """
     job = plan.job("")
     encode(job.description, render_batch(job, draw_batch(job, range(job.batch))))  # compiles
-    start, done = time.perf_counter(), 0
+    start, busy, done = time.perf_counter(), time.process_time(), 0
     while done < TIMED_SAMPLES and time.perf_counter() - start < 2:
         indices = range(done, done + job.batch)
         encode(job.description, render_batch(job, draw_batch(job, indices)))
         done += job.batch
-    each = (time.perf_counter() - start) / done
-    return plan.description.count * each / workers + WORKER_START_S
+    wall, work = time.perf_counter() - start, time.process_time() - busy
+    each = max(wall / workers, work / cores()) / done
+    return plan.description.count * each + (WORKER_START_S if workers > 1 else 0.0)
 
 
 def facts(plan: Plan, workers: int, seconds: float | None) -> dict[str, Any]:
@@ -91,10 +95,12 @@ def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) ->
     out.print(f"[bold]{d.recipe}[/bold] version {d.recipe_version}, seed {plan.spec.seed}")
     out.print(f"content {d.content_digest[:16]}  layout {d.layout_digest[:16]}\n")
     out.print(_field_table(plan))
+    ranges = distributions(plan.spec.ranges)
     table = Table(box=None, header_style="bold")
-    for name in ("range", "drawn", "unit", "meaning"):
-        table.add_column(name, overflow="fold")  # a key is never cut off, also at 80 columns
-    for row in distributions(plan.spec.ranges):
+    table.add_column("range", no_wrap=True, min_width=max(len(r[0]) for r in ranges))
+    for name in ("drawn", "unit", "meaning"):
+        table.add_column(name)
+    for row in ranges:
         table.add_row(*row)
     out.print(table)
     rows = [
@@ -105,12 +111,13 @@ def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) ->
         ("on disk", f"about {plan.total_bytes / 1e9:.3g} GB (label maps estimated)"),
         (
             "peak memory",
-            f"about {plan.memory_bytes(workers) / 2**20:.0f} MiB with {workers} process"
+            f"up to {plan.memory_bytes(workers) / 2**20:.0f} MiB with {workers} process"
             f"{'es' if workers > 1 else ''} (bound {MOST_MEMORY_BYTES >> 20} MiB each)",
         ),
     ]
     if seconds is not None:
-        rows.append(("time", f"about {duration(seconds)} here with --workers {workers}"))
+        speed = plan.total_bytes / seconds / 1e6
+        rows.append(("time", f"about {duration(seconds)} here, if the disk takes {speed:.0f} MB/s"))
     table = Table("", "", box=None, show_header=False)
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", value)

@@ -1,21 +1,19 @@
 """How fast samples are made."""
 
 import time
-from collections.abc import Callable
 
 
 class Rate:
     """Samples and bytes so far, and samples/s since the first batch: compiling is not counted."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self) -> None:
         self.samples = self.nbytes = 0
-        self._now = now
         self._first: tuple[float, int] | None = None  # when the first batch came, and its samples
         self._last = 0.0
 
     def add(self, samples: int, nbytes: int) -> None:
         """A batch was written."""
-        self._last = self._now()
+        self._last = time.monotonic()
         if self._first is None:
             self._first = (self._last, samples)
         self.samples += samples
