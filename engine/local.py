@@ -70,7 +70,9 @@ class LocalArrays:
                 self._dense[f.name] = Dense(*arguments, f, committed(f.name), self._rules)
             else:
                 self._ragged[f.name] = ragged_rows(f, arguments, committed, self._rules)
-        self._params = ParamsTable(*arguments, "params", committed("params"), self._rules)
+        self._params: ParamsTable | None = None
+        if description.columns:
+            self._params = ParamsTable(*arguments, "params", committed("params"), self._rules)
 
     def start(
         self,
@@ -92,19 +94,32 @@ class LocalArrays:
         if any(name not in self._dense for name in names):
             tasks.append(partial(self._fill_tables, here, indices, names, batch))
         dense = [name for name in names if name in self._dense]
-        nbytes = sum(self._dense[name].field.nbytes for name in dense) * len(indices)
+        nbytes = sum(self._dense[name].nbytes for name in dense) * len(indices)
         parts = min(self._rules.threads, len(indices), 1 + nbytes // _LEAST_TASK_BYTES)
         tasks += [
             partial(self._fill_dense, here, indices[part], part, dense, batch, convert)
             for part in (np.array_split(order, parts) if dense and parts else [])
         ]
+        self.expect(indices, dense)
+        return LocalPending(here, here.pool.begin(tasks), batch, indices)
+
+    def expect(self, indices: NDArray[np.int64], names: Sequence[str]) -> None:
+        """Say that samples will be read soon, so that the disk begins with them; a hint.
+
+        Nothing happens while what is read is found in the page cache. `start` says it of its own
+        samples; who knows what comes behind them keeps the disk busy by saying it earlier.
+        """
+        here = self._here()
+        dense = [name for name in names if name in self._dense]
         if here.cold > 0 and dense:
             here.cold -= 1
-            here.hints.begin([partial(self._expect, here, indices[order].tolist(), dense)])
-        return LocalPending(here, here.pool.begin(tasks), batch, indices)
+            samples = np.sort(indices).tolist()
+            here.hints.begin([partial(self._expect, here, samples, dense)])
 
     def column(self, first: int, last: int, number: int) -> NDArray[np.float64]:
         """Column `number` of `params` of the samples `first` to `last`, the last not in."""
+        if self._params is None:
+            raise ValueError(f"{self.path} has no params")
         here, size = self._here(), self.description.samples_per_shard
         out = np.empty(last - first)
         for shard in range(first // size, -(-last // size)):
@@ -174,7 +189,7 @@ class LocalArrays:
         for name in names:
             if name in self._ragged:
                 batch[name] = self._ragged[name].read(here, indices)
-            elif name not in self._dense:
+            elif self._params is not None and name not in self._dense:
                 self._params.rows(here, indices, batch[name])
 
     def _expect(self, here: Process, samples: Sequence[int], names: Sequence[str]) -> None:

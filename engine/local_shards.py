@@ -8,7 +8,10 @@ into a batch.
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from os import preadv
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from voxelmill.engine.errors import StoreError
 from voxelmill.engine.layout import inner_chunks, shard_files, stored_dtype
 from voxelmill.engine.sample import Field
 from voxelmill.engine.shard_files import (
+    NOWAIT,
     Damage,
     Files,
     Kept,
@@ -34,8 +38,25 @@ from voxelmill.engine.threads import Pool
 
 _INDEX_BYTES, _CHUNK_BYTES = 64 << 20, 64 << 20  # that are kept in memory
 _COLD_BATCHES = 64  # for which hints go on after a read that was not in the page cache
+_RUN = 3  # samples of a batch in each of its shards that speak for shuffling within shards
+_PIECE = 8 << 20  # bytes of one hint
+_ASKED = np.zeros(1, np.uint8)
+_MOST_ASKED = 256
 
 Convert = Callable[[NDArray[Any], NDArray[Any], int], None]  # (from, to, sample)
+
+
+from_le = partial(int.from_bytes, byteorder="little")
+
+
+class Target:
+    """C-contiguous memory to be filled: as a view of bytes and by address; room for a checksum."""
+
+    __slots__ = ("address", "crc", "view")
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        flat = array.reshape(-1).view(np.uint8)
+        self.view, self.address, self.crc = memoryview(flat), flat.ctypes.data, bytearray(4)
 
 
 @dataclass(frozen=True)
@@ -57,7 +78,8 @@ class Process:
         self.indexes, self.chunks = Kept(_INDEX_BYTES), Kept(_CHUNK_BYTES)
         self.checked: dict[str, NDArray[np.uint8]] = {}  # a bit a sample
         self.fixed: dict[str, NDArray[np.bool_]] = {}  # shards whose payloads are at even steps
-        self.cold = 0  # batches for which the kernel is still told ahead
+        self.cold = _COLD_BATCHES // 8  # batches for which the kernel is still told ahead
+        self.asked = Kept(_MOST_ASKED)  # shards that it was lately asked to read whole
         self._own = threading.local()
 
     @property
@@ -154,8 +176,9 @@ class Dense(ShardArray):
         rules: Rules,
     ) -> None:
         super().__init__(path, description, field.name, committed, rules)
-        self.field, self.dtype = field, stored_dtype(field.dtype)
+        self.field, self.dtype, self.nbytes = field, stored_dtype(field.dtype), field.nbytes
         self._packed = description.zstd_level(field) is not None
+        self._quick, self._crc = rules.way == "preadv", crc32c_at()
 
     def fill(
         self,
@@ -172,15 +195,13 @@ class Dense(ShardArray):
         """
         check = self._due_checks(here, samples)
         copy = self._unpack if self._packed else self._copy
-        size = self.field.nbytes
+        size, per = self.nbytes, self.description.samples_per_shard
         if convert is None:
             steps, target = places * size, out
         else:
             steps, target = np.zeros_like(places), np.empty(self.field.shape, self.dtype)
-        bytes_ = target.reshape(-1).view(np.uint8)
-        to = (memoryview(bytes_), bytes_.ctypes.data)
+        to = Target(target)
         last, file, index = -1, None, None
-        per = self.description.samples_per_shard
         for sample, place, step, due in zip(
             samples.tolist(), places.tolist(), steps.tolist(), check.tolist(), strict=True
         ):
@@ -189,7 +210,8 @@ class Dense(ShardArray):
                 if shard != last or file is None:
                     file = self.file(here, shard)
                     index, last = self._index(here, shard, file), shard
-                copy(here, file, self._place(index, slot), to, step, due)
+                if index is not None or not self._straight(file, slot, to, step, due):
+                    copy(here, file, self._place(index, slot), to, step, due)
             except Damage as damage:
                 raise self.explained(shard, sample, damage) from None
             if convert is not None:
@@ -199,15 +221,27 @@ class Dense(ShardArray):
             np.bitwise_or.at(here.checked[self.name], done >> 3, _bit(done))
 
     def expect(self, here: Process, samples: Sequence[int]) -> None:
-        """Ask the kernel to read `samples`, ascending, ahead. Leaves what is wrong to `fill`."""
-        per = self.description.samples_per_shard
+        """Ask the kernel to read `samples`, ascending, ahead. Leaves what is wrong to `fill`.
+
+        Where several are of one shard, the whole shard is asked for, once: its others come soon,
+        and a disk reads it faster in one go than sample by sample.
+        """
+        runs: dict[int, list[int]] = {}
         for sample in samples:
-            shard, slot = divmod(sample, per)
-            try:
+            shard, slot = divmod(sample, self.description.samples_per_shard)
+            runs.setdefault(shard, []).append(slot)
+        whole = len(samples) >= _RUN * len(runs)
+        for shard, slots in runs.items():
+            with suppress(Damage):
                 file = self.file(here, shard)
-                file.expect(*self._place(self._index(here, shard, file), slot))
-            except Damage:
-                return
+                if not whole:
+                    index = self._index(here, shard, file)
+                    for slot in slots:
+                        file.expect(*self._place(index, slot))
+                elif here.asked.get((self.name, shard)) is None:
+                    here.asked.put((self.name, shard), _ASKED)
+                    for offset in range(0, file.size, _PIECE):
+                        file.expect(offset, _PIECE)
 
     def _due_checks(self, here: Process, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
         if self.rules.check != "first":
@@ -230,7 +264,7 @@ class Dense(ShardArray):
         if index is None:
             index = read_index(file, self._entries, self.rules.check != "never")
             due = self.description.samples_in(shard)
-            record = self.field.nbytes + 4
+            record = self.nbytes + 4
             if len(index) > due and np.array_equal(index[: due + 1], np.arange(due + 1) * record):
                 fixed[shard] = True
                 return None
@@ -238,29 +272,44 @@ class Dense(ShardArray):
         return index
 
     def _place(self, index: NDArray[Any] | None, slot: int) -> tuple[int, int]:
-        record = self.field.nbytes + 4
+        record = self.nbytes + 4
         return (slot * record, record) if index is None else place_in(index, slot)
+
+    def _straight(self, file: ShardFile, slot: int, to: Target, step: int, due: bool) -> bool:
+        """The usual case of `_copy` with as little Python as may be: the threads share the GIL.
+
+        False if anything is unusual: `_copy` then finds what it is.
+        """
+        size = self.nbytes
+        try:
+            if not due:
+                buffers = (to.view[step : step + size],)
+                return self._quick and preadv(file.fd, buffers, slot * (size + 4), NOWAIT) == size
+            with_crc = (to.view[step : step + size], to.crc)
+            got = self._quick and preadv(file.fd, with_crc, slot * (size + 4), NOWAIT)
+            return got == size + 4 and self._crc(to.address + step, size) == from_le(to.crc)
+        except OSError:
+            return False
 
     def _copy(
         self,
         here: Process,
         file: ShardFile,
         place: tuple[int, int],
-        to: tuple[memoryview, int],
+        to: Target,
         step: int,
         due: bool,
     ) -> None:
         """A raw payload, straight to where it belongs."""
-        size = self.field.nbytes
-        target = to[0][step : step + size]
+        size = self.nbytes
+        target = to.view[step : step + size]
         if place[1] != size + 4:
             raise Damage(f"it holds {place[1]} bytes where {size + 4} are due")
         if not due:
             cached = self._fill(file, (target,), place[0], size)
         else:
-            crc = bytearray(4)
-            cached = self._fill(file, (target, crc), place[0], size + 4)
-            if crc32c_at()(to[1] + step, size) != int.from_bytes(crc, "little"):
+            cached = self._fill(file, (target, to.crc), place[0], size + 4)
+            if self._crc(to.address + step, size) != from_le(to.crc):
                 raise Damage("the checksum of the sample is wrong")
         if not cached:
             here.cold = _COLD_BATCHES
@@ -270,12 +319,12 @@ class Dense(ShardArray):
         here: Process,
         file: ShardFile,
         place: tuple[int, int],
-        to: tuple[memoryview, int],
+        to: Target,
         step: int,
         due: bool,
     ) -> None:
         """A payload in zstd, decoded to where it belongs."""
-        size = self.field.nbytes
+        size = self.nbytes
         packed = bytearray(place[1])
         if not self._fill(file, (packed,), *place):
             here.cold = _COLD_BATCHES
@@ -284,7 +333,7 @@ class Dense(ShardArray):
             raise Damage("the checksum of the sample is wrong")
         try:
             with here.decompressor.stream_reader(payload) as reader:  # into place, with no copy
-                got = reader.readinto(to[0][step : step + size])
+                got = reader.readinto(to.view[step : step + size])
                 if got != size or reader.read(1):
                     raise Damage(f"a sample decodes to another size than {size} bytes")
         except zstandard.ZstdError as error:

@@ -19,7 +19,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+NOWAIT = getattr(os, "RWFNOWAIT", 0)
 _MOST_OPEN, _LEAST_OPEN = 4096, 16
 _ABSENT = 2**64 - 1
 
@@ -57,7 +57,7 @@ class ShardFile:
         """
         got, cached = 0, True
         try:
-            got = os.preadv(self.fd, buffers, offset, _NOWAIT)
+            got = os.preadv(self.fd, buffers, offset, NOWAIT)
         except BlockingIOError:
             cached = False
         except OSError as error:
