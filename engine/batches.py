@@ -23,6 +23,7 @@ from voxelmill.engine.sample import Rows
 __all__ = ["Batch", "Batches", "Begin", "Buffers", "Pending", "State", "padded_rows"]
 
 Batch = dict[str, Any]
+_TOGETHER = 4096  # samples of which the order is computed in one call
 
 
 class Begin(Protocol):
@@ -209,10 +210,7 @@ class Batches(Iterator[Batch]):
 
     def close(self) -> None:
         """Wait for what is under way and forget it; the stream stands where it stood."""
-        for _, pending in self._queue:
-            with suppress(VoxelmillError):
-                if pending is not None:
-                    pending.result()
+        _wait(self._queue)
         self._go_to(*self._at)
 
     def _state(self) -> State:
@@ -222,10 +220,7 @@ class Batches(Iterator[Batch]):
         """Stand at a position of an epoch: nothing in flight, no step planned."""
         queue, self._queue = self._queue, deque()
         if self._out is not None:  # what is under way still writes into the buffers
-            for _, pending in queue:
-                with suppress(VoxelmillError):
-                    if pending is not None:
-                        pending.result()
+            _wait(queue)
         if delivered and not replace(self.order, epoch=epoch, start=delivered).steps:
             epoch, delivered = epoch + 1, 0
         self._at = (epoch, delivered)
@@ -239,10 +234,10 @@ class Batches(Iterator[Batch]):
             last = self._first + ((epoch - self._first) // self._epochs + 1) * self._epochs
         while last is None or epoch < last:
             order = replace(self.order, epoch=epoch, start=delivered)
-            for step in range(order.steps):
+            for step, indices in _in_order(order):
                 ended = step == order.steps - 1
                 yield _Step(
-                    order.indices(step),
+                    indices,
                     order.padded(step) if order.end == "pad" else None,
                     epoch,
                     (epoch + 1, 0) if ended else (epoch, order.delivered(step + 1)),
@@ -275,6 +270,23 @@ class Batches(Iterator[Batch]):
             if name in batch:
                 batch[name], batch[f"{name}_count"] = padded_rows(batch[name], room)
         return batch if step.padded is None else batch | {"padded": step.padded}
+
+
+def _wait(queue: deque[tuple[_Step, Pending | None]]) -> None:
+    """Until nothing is under way; what has not begun (`begun` False) is not waited for."""
+    for _, pending in queue:
+        if pending is not None and getattr(pending, "begun", True):
+            with suppress(VoxelmillError):
+                pending.result()
+
+
+def _in_order(order: Order) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each step with its samples; more and more steps are computed together."""
+    step, together = 0, 1
+    while step < order.steps:
+        steps = range(step, min(step + together, order.steps))
+        yield from zip(steps, order.many(steps), strict=True)
+        step, together = steps.stop, min(2 * together, max(1, _TOGETHER // order.batch))
 
 
 def padded_rows(rows: Rows, room: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

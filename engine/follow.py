@@ -101,6 +101,8 @@ class Following:
 class _Waiting:
     """A batch that begins when its shards are there."""
 
+    begun = False
+
     def __init__(
         self, following: Following, indices: NDArray[np.int64], start: Callable[[], Pending]
     ) -> None:

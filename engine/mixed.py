@@ -83,6 +83,8 @@ class MixedReader:
         self.readers = list(readers)
         if not self.readers:
             raise ValueError("a list of stores needs at least one")
+        if any(r.follow for r in self.readers):
+            raise ValueError("follow=True is for one store; open a list of stores without it")
         self.weights = None if weights is None else [float(w) for w in weights]
         self._slots = () if weights is None else _shares(self.weights or [], len(self.readers))
         self._firsts = tuple(np.cumsum([0, *map(len, self.readers)])[:-1].tolist())

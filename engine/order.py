@@ -41,7 +41,8 @@ class Order:
     end: the step that is not full is dropped ("drop"), filled from the start of the epoch
     ("pad", see `padded`), or shared evenly by the ranks, of which some may get none ("uneven").
     start: positions that all ranks together had before step 0, as `delivered` said.
-    follow: epoch 0 takes windows of shards as they are made, the samples permuted inside.
+    follow: epoch 0 takes windows of shards as they are made, the samples permuted inside (unless
+    shuffle is "none").
     """
 
     count: int
@@ -93,12 +94,29 @@ class Order:
 
     def indices(self, step: int) -> Indices:
         """The samples of this rank in `step`; empty where an uneven end leaves it none."""
-        return self.samples(self._positions(step) % max(1, self.count))
+        return self.samples(self.positions(step) % max(1, self.count))
 
     def padded(self, step: int) -> NDArray[np.bool_]:
         """Which of `indices(step)` only fill the last step: all ranks have had them before."""
-        padded: NDArray[np.bool_] = self._positions(step) >= self.count
+        padded: NDArray[np.bool_] = self.positions(step) >= self.count
         return padded
+
+    def many(self, steps: range) -> list[Indices]:
+        """`indices` of several steps, at the cost of about one."""
+        positions = [self.positions(step) for step in steps]
+        ends = np.cumsum([len(p) for p in positions])[:-1]
+        return np.split(self.samples(np.concatenate(positions) % max(1, self.count)), ends)
+
+    def positions(self, step: int) -> Indices:
+        """The positions of this rank in `step`; from `count` on they wrap."""
+        if not 0 <= step < self.steps:
+            raise ValueError(f"step {step} is not in [0, {self.steps})")
+        first = self.start + step * self.batch * self.ranks
+        left = self.count - first
+        if left >= self.batch * self.ranks or self.end != "uneven":
+            return first + step_positions(0, self.batch, self.rank, self.ranks)
+        mine = range(left * self.rank // self.ranks, left * (self.rank + 1) // self.ranks)
+        return first + np.arange(mine.start, mine.stop, dtype=np.int64)
 
     def samples(self, positions: Indices) -> Indices:
         """The sample at each of the `positions` of the epoch, in [0, count)."""
@@ -109,6 +127,8 @@ class Order:
         seed, epoch, window, shard = self.seed, self.epoch, self.window, self.samples_per_shard
         if not positions.size:
             return positions
+        if self.shuffle == "none":
+            return positions
         if self.follow and epoch == 0:
             return window_shuffled(
                 positions, self.count, shard=shard, window=window, seed=seed, epoch=epoch
@@ -117,20 +137,7 @@ class Order:
             return shard_shuffled(
                 positions, self.count, shard=shard, window=window, seed=seed, epoch=epoch
             )
-        if self.shuffle == "global":
-            return shuffled(positions, self.count, seed=seed, epoch=epoch)
-        return positions
-
-    def _positions(self, step: int) -> Indices:
-        """Those of this rank in `step`; from `count` on they wrap."""
-        if not 0 <= step < self.steps:
-            raise ValueError(f"step {step} is not in [0, {self.steps})")
-        first = self.start + step * self.batch * self.ranks
-        left = self.count - first
-        if left >= self.batch * self.ranks or self.end != "uneven":
-            return first + step_positions(0, self.batch, self.rank, self.ranks)
-        mine = range(left * self.rank // self.ranks, left * (self.rank + 1) // self.ranks)
-        return first + np.arange(mine.start, mine.stop, dtype=np.int64)
+        return shuffled(positions, self.count, seed=seed, epoch=epoch)
 
 
 _WORDS = {"shuffle": ("global", "shard", "none"), "end": ("drop", "pad", "uneven")}

@@ -64,9 +64,7 @@ def open_store(
         return Reader(path, partial, follow=follow, stall_s=stall_s, **access)
     from voxelmill.engine.mixed import MixedReader
 
-    if follow:
-        raise ValueError("follow=True is for one store; open a list of stores without it")
-    return MixedReader([Reader(p, partial, **access) for p in path], weights)
+    return MixedReader([Reader(p, partial, follow=follow, **access) for p in path], weights)
 
 
 class Reader:

@@ -121,6 +121,18 @@ def test_a_growing_store_waits_for_its_last_old_shard(tmp_path):
     assert sorted(order) == list(range(COUNT))
 
 
+def test_what_has_not_begun_is_not_waited_for(begun):
+    stores.write(begun, stores.describe(), 0)
+    sets = [{"image": np.zeros((4, 5, 7), "f4")} for _ in range(3)]
+    stream = open_store(begun, follow=True).batches(4, False, out=sets, window=1)
+    assert next(stream)["index"].tolist() == [0, 1, 2, 3]  # as stored, where nothing is shuffled
+    start = time.monotonic()
+    stream.load_state_dict(stream.state_dict() | {"delivered": 0})
+    assert next(stream)["index"].tolist() == [0, 1, 2, 3]
+    stream.close()
+    assert time.monotonic() - start < 2
+
+
 def test_what_does_not_go_with_it(begun):
     reader = open_store(begun, follow=True)
     for wrong in ({"split": "train"}, {"where": "angle > 1"}, {"indices": [1]}):

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import stores
@@ -166,6 +168,13 @@ def test_a_field_that_a_store_has_not_is_named_with_the_store(paths, tmp_path):
     assert list(mixed.fields) == ["inside", "objects", "runs"]
     with pytest.raises(ValueError, match=r"y\.zarr has no field 'mask', as .*0\.zarr has"):
         mixed.batches(2, fields=["inside", "mask"])
+
+
+def test_it_pickles_as_paths(paths):
+    mixed = open_store(paths, weights=[1, 2, 3])
+    again = pickle.loads(pickle.dumps(mixed))
+    assert repr(again) == repr(mixed)
+    assert _pairs(again.batches(5, seed=1)) == _pairs(mixed.batches(5, seed=1))
 
 
 def test_bad_weights_are_refused(paths):

@@ -190,6 +190,7 @@ def test_resumed_on_other_ranks_each_sample_comes_once(count, ways, stops, end, 
         for step in range(steps):
             for o in orders:
                 index, padded = o.indices(step), o.padded(step)
+                np.testing.assert_array_equal(o.many(range(step, steps))[0], index)
                 assert end == "uneven" or len(index) == batch
                 assert len(index) <= batch
                 taken += index[~padded].tolist()
