@@ -5,8 +5,8 @@ from typing import Any
 
 from voxelmill.engine.version import VERSION as __version__
 
-_EXPORTS = {"make": "run_local", "open_store": "reader"}
-__all__ = ["__version__", "make", "open_store"]  # noqa: F822 - loaded by __getattr__
+_EXPORTS = {"make": "run_local", "open_spec": "stream", "open_store": "reader"}
+__all__ = ["__version__", "make", "open_spec", "open_store"]
 
 
 def __getattr__(name: str) -> Any:
