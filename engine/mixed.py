@@ -1,14 +1,6 @@
-"""Several stores as one stream, each taken as often as its weight says.
-
-Without weights every sample of all stores comes once an epoch, in one order over all. With
-weights the stream is cut into blocks of 65,536 positions; each store has its share of the slots
-of a block, and the slots are permuted. So which store and which of its samples stands at a
-position is a pure function, as in one store: ranks, ends and resuming are the same. Each store
-runs through epochs of its own: when all its samples were taken, it is permuted anew.
-"""
+"""Several stores as one stream of batches; `engine.mix` has its order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,60 +8,12 @@ from numpy.typing import NDArray
 
 from voxelmill.engine.batches import Batch, Batches, Buffers, Pending
 from voxelmill.engine.convert import Convert
+from voxelmill.engine.mix import MixedOrder, shares
 from voxelmill.engine.nearest import did_you_mean
-from voxelmill.engine.order import WINDOW, End, Order, Shuffle
-from voxelmill.engine.permutation import Indices, derived_seed, slot_shuffled
+from voxelmill.engine.order import WINDOW, End, Shuffle
+from voxelmill.engine.permutation import Indices, derived_seed
 from voxelmill.engine.reader import Reader
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
-
-BLOCK = 1 << 16  # positions in which the shares of the stores are exact
-
-
-@dataclass(frozen=True)
-class MixedOrder(Order):
-    """An order over several stores; `indices` count through all of them, one behind the other.
-
-    parts: the order of each store. slots: how many of each BLOCK positions are whose; empty
-    without weights.
-    """
-
-    parts: tuple[Order, ...] = ()
-    firsts: tuple[int, ...] = ()  # the number of each store's sample 0
-    slots: tuple[int, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What position -> sample depends on besides seed, epoch, count and subsets."""
-        return "+".join([*(p.name for p in self.parts), *map(str, self.slots)])
-
-    def samples(self, positions: Indices) -> Indices:
-        """The sample at each of the `positions` of the epoch, counted through all stores."""
-        if self.slots:
-            store, draw = self._drawn(positions)
-        else:
-            starts = np.cumsum([0, *(p.count for p in self.parts)])
-            places = self._places(positions)
-            store = np.searchsorted(starts, places, "right") - 1
-            draw = places - starts[store]
-        out = np.empty(len(positions), np.int64)
-        for k, part in enumerate(self.parts):
-            here = store == k
-            if self.slots:
-                out[here] = self.firsts[k] + _endless(part, draw[here])
-            else:
-                subset = part.subset
-                out[here] = self.firsts[k] + (draw[here] if subset is None else subset[draw[here]])
-        return out
-
-    def _drawn(self, positions: Indices) -> tuple[Indices, Indices]:
-        """Which store, and which draw of it since the first epoch, stands at each position."""
-        block, slot = np.divmod(positions + self.epoch * self.count, BLOCK)
-        for b in np.unique(block).tolist():
-            here = block == b
-            slot[here] = slot_shuffled(slot[here], BLOCK, seed=self.seed, block=b)
-        starts = np.cumsum([0, *self.slots])
-        store = np.searchsorted(starts, slot, "right") - 1
-        return store, block * np.array(self.slots)[store] + slot - starts[store]
 
 
 class MixedReader:
@@ -86,7 +30,7 @@ class MixedReader:
         if any(r.follow for r in self.readers):
             raise ValueError("follow=True is for one store; open a list of stores without it")
         self.weights = None if weights is None else [float(w) for w in weights]
-        self._slots = () if weights is None else _shares(self.weights or [], len(self.readers))
+        self._slots = () if weights is None else shares(self.weights or [], len(self.readers))
         self._firsts = tuple(np.cumsum([0, *map(len, self.readers)])[:-1].tolist())
 
     def __repr__(self) -> str:
@@ -238,15 +182,6 @@ class _Merging:
         return batch | {"store": self._store}
 
 
-def _endless(order: Order, draws: Indices) -> Indices:
-    """The samples of a store at `draws` of it, over all its own epochs."""
-    epochs, places = np.divmod(draws, order.count)
-    out = np.empty(len(draws), np.int64)
-    for e in np.unique(epochs).tolist():
-        out[epochs == e] = replace(order, epoch=e).samples(places[epochs == e])
-    return out
-
-
 def _merged_rows(parts: list[Rows], place: Indices) -> Rows:
     """The rows of all parts, where sample j of the parts together is sample `place[j]`."""
     values = np.concatenate([p.values for p in parts])
@@ -256,24 +191,6 @@ def _merged_rows(parts: list[Rows], place: Indices) -> Rows:
     starts = np.concatenate([[0], np.cumsum(counts[source])])
     row = np.arange(starts[-1]) + np.repeat(firsts[source] - starts[:-1], counts[source])
     return Rows(values[row], starts)
-
-
-def _shares(weights: list[float], stores: int) -> tuple[int, ...]:
-    """How many of BLOCK slots each store has: the largest remainders are rounded up."""
-    total = sum(weights)
-    if len(weights) != stores or not all(0 < w < float("inf") for w in weights):
-        raise ValueError(f"weights {weights} must be {stores} positive numbers, one a store")
-    exact = [w / total * BLOCK for w in weights]
-    slots = [int(x) for x in exact]
-    for k in sorted(range(stores), key=lambda k: slots[k] - exact[k])[: BLOCK - sum(slots)]:
-        slots[k] += 1
-    if 0 in slots:
-        k = slots.index(0)
-        raise ValueError(
-            f"weight {weights[k]} of store {k} is below 1 in {BLOCK} of their sum {total}; leave "
-            "the store out or raise it"
-        )
-    return tuple(slots)
 
 
 def _meaning(reader: Reader, name: str) -> dict[str, Any]:

@@ -15,11 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from voxelmill.engine.access import Access, open_access
 from voxelmill.engine.batches import Batch, Batches, Begin, Buffers, Pending
 from voxelmill.engine.columns import Params
-from voxelmill.engine.commit import manifest_entries, read_records
 from voxelmill.engine.convert import Convert
-from voxelmill.engine.errors import StoreError
 from voxelmill.engine.group import describe, read_group, state_in
 from voxelmill.engine.location import Location
+from voxelmill.engine.made import Made
 from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.order import WINDOW, End, Order, Shuffle, by_shard, subset_name
 from voxelmill.engine.sample import Field, Ragged, Rows
@@ -86,14 +85,9 @@ class Reader:
         self.stall_s, self._options = stall_s, access
         group = read_group(self.location)
         self.description = describe(self.location, group)
-        self._made: dict[int, int] | None = None  # shard -> samples; None where all is there
-        if state_in(group) == "whole":
-            manifest_entries(self.location, self.description)
-        else:
-            records = read_records(self.location.path, self.description)
-            self._made = {shard: record.samples for shard, record in records.items()}
-            if not (partial or follow):
-                raise StoreError(self._unfinished(state_in(group)))
+        self._made = Made(self.location, self.description, state_in(group))
+        if not (partial or follow):
+            self._made.refuse_unfinished()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The path: arrays and caches stay in their process."""
@@ -129,7 +123,7 @@ class Reader:
     @property
     def is_whole(self) -> bool:
         """Whether every sample was there when it was opened."""
-        return self._made is None
+        return self._made.shards is None
 
     @cached_property
     def fields(self) -> dict[str, Field | Ragged]:
@@ -168,7 +162,7 @@ class Reader:
 
     def available(self) -> NDArray[np.int64]:
         """The indices that can be read: all, or of an unfinished store those that are made."""
-        return np.concatenate([np.arange(0), *(np.arange(*run) for run in self._runs())])
+        return np.concatenate([np.arange(0), *(np.arange(*run) for run in self._made.runs())])
 
     def split(self, name: str) -> NDArray[np.int64]:
         """The indices of the part `name` (train, val, test), by the subjects of the samples.
@@ -278,7 +272,7 @@ class Reader:
     def column(self, number: int) -> NDArray[np.float64]:
         """Column `number` of `params`, (count,) float64; NaN where a sample is not made yet."""
         out = np.full(len(self), np.nan)
-        for first, last in self._runs():
+        for first, last in self._made.runs():
             out[first:last] = self._access.column(first, last, number)
         return out
 
@@ -291,8 +285,7 @@ class Reader:
         if outside.any():
             raise IndexError(f"{index[outside][0]} is not in [0, {len(self)}) of {self.location}")
         index = index.astype(np.int64)
-        if self._made is not None:
-            self._refuse_unmade(index, self._made)
+        self._made.refuse_lacking(index)
         return index
 
     def checked_names(self, names: Sequence[str] | None) -> list[str]:
@@ -312,18 +305,11 @@ class Reader:
         return open_access(self.location, self.description, **self._options)
 
     def _begin(self) -> Begin:
-        if not self.follow or self._made is None:
+        if not self.follow or self._made.shards is None:
             return self.begin
         from voxelmill.engine.follow import Following
 
-        return Following(self, self._made).begin
-
-    def _runs(self) -> list[tuple[int, int]]:
-        """The samples that can be read, in runs from the first to behind the last."""
-        if self._made is None:
-            return [(0, len(self))]
-        size = self.description.samples_per_shard
-        return [(shard * size, shard * size + n) for shard, n in sorted(self._made.items())]
+        return Following(self, self._made.shards).begin
 
     def _refuse_padding(self, padded: Mapping[str, int], names: Sequence[str]) -> None:
         ragged = [n for n in names if isinstance(self.fields.get(n), Ragged)]
@@ -333,28 +319,6 @@ class Reader:
                 raise ValueError(f"padded={name!r} is no ragged field that is read{cure}")
             if room < 1:
                 raise ValueError(f"padded={{{name!r}: {room}}} must have room for 1 row or more")
-
-    def _refuse_unmade(self, index: NDArray[np.int64], made: Mapping[int, int]) -> None:
-        for i in index.tolist():
-            shard, place = divmod(i, self.description.samples_per_shard)
-            if place >= made.get(shard, 0):
-                raise StoreError(
-                    f"{self.location}: sample {i} is in shard {shard}, which is not made yet; run "
-                    "the same `voxelmill make` to go on"
-                )
-
-    def _unfinished(self, state: str) -> str:
-        made, cure = self._made or {}, "run the same `voxelmill make` to go on"
-        due = range(self.description.shards)
-        lacking = [k for k in due if made.get(k, 0) < self.description.samples_in(k)]
-        if not lacking:
-            return f"{self.location}: all shards are made, but the store is not finished; {cure}"
-        from voxelmill.engine.store import name_shards
-
-        return (
-            f"{self.location} is {state}: {name_shards(lacking)} not made yet; {cure}, or pass "
-            "partial=True to read the rest, or follow=True to wait for it"
-        )
 
 
 _KINDS: dict[Any, Any] = {True: "global", False: "none"}

@@ -5,7 +5,8 @@ import pytest
 import stores
 
 from voxelmill.engine.errors import StoreError
-from voxelmill.engine.mixed import BLOCK, MixedReader
+from voxelmill.engine.mix import BLOCK
+from voxelmill.engine.mixed import MixedReader
 from voxelmill.engine.reader import Reader, open_store
 from voxelmill.engine.sample import Field, Rows
 from voxelmill.engine.store import create

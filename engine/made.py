@@ -1,0 +1,69 @@
+"""Which samples of a store are there, and the words for those that are not made yet."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.engine.commit import manifest_entries, read_records
+from voxelmill.engine.description import Description
+from voxelmill.engine.errors import StoreError
+from voxelmill.engine.location import Location
+
+_CURE = "run the same `voxelmill make` to go on"
+
+
+class Made:
+    """The samples of a store that are committed.
+
+    shards: shard -> samples, of a store that is not whole when it is opened, kept up to date by
+    who waits for more; None where all are there. Raises StoreError for a damaged manifest.
+    """
+
+    def __init__(self, location: Location, description: Description, state: str) -> None:
+        self._location, self._description, self._state = location, description, state
+        self.shards: dict[int, int] | None = None
+        if state == "whole":
+            manifest_entries(location, description)
+        elif not location.is_local:
+            raise StoreError(
+                f"{location} is {state}, and a store that is not whole is read from a folder only: "
+                "wait until it is whole, or go to the machine that makes it"
+            )
+        else:
+            records = read_records(location.path, description)
+            self.shards = {shard: record.samples for shard, record in records.items()}
+
+    def runs(self) -> list[tuple[int, int]]:
+        """The samples that are there, in runs from the first to behind the last."""
+        if self.shards is None:
+            return [(0, self._description.count)]
+        size = self._description.samples_per_shard
+        return [(shard * size, shard * size + n) for shard, n in sorted(self.shards.items())]
+
+    def refuse_lacking(self, indices: NDArray[np.int64]) -> None:
+        """Raise StoreError if one of the samples is not there."""
+        if self.shards is None:
+            return
+        for i in indices.tolist():
+            shard, place = divmod(i, self._description.samples_per_shard)
+            if place >= self.shards.get(shard, 0):
+                raise StoreError(
+                    f"{self._location}: sample {i} is in shard {shard}, which is not made yet; "
+                    f"{_CURE}"
+                )
+
+    def refuse_unfinished(self) -> None:
+        """Raise StoreError if the store is not whole, naming what is not made yet."""
+        if self.shards is None:
+            return
+        from voxelmill.engine.store import name_shards
+
+        d = self._description
+        lacking = [k for k in range(d.shards) if self.shards.get(k, 0) < d.samples_in(k)]
+        if not lacking:
+            raise StoreError(
+                f"{self._location}: all shards are made, but the store is not finished; {_CURE}"
+            )
+        raise StoreError(
+            f"{self._location} is {self._state}: {name_shards(lacking)} not made yet; {_CURE}, or "
+            "pass partial=True to read the rest, or follow=True to wait for it"
+        )
