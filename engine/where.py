@@ -1,4 +1,4 @@
-"""`where="visible_fraction > 0.2 and kind == 'clip'"`: which samples, by what was drawn for them.
+"""`where="visible_fraction > 0.2 and class == 'clip'"`: which samples, by what was drawn for them.
 
 A small language, parsed strictly and never run as Python: comparisons (also `a < b < c` and
 `x in (1, 2)`), and, or, not, numbers, words of categories as strings, and columns. A column is one
@@ -10,6 +10,9 @@ import ast
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import StringIO
+from keyword import iskeyword
+from tokenize import TokenError, generate_tokens, untokenize
 from typing import Any
 
 import numpy as np
@@ -58,11 +61,11 @@ def parse_where(text: str, description: Description) -> Where:
 
     Raises ValueError, naming the nearest right word, for what is not in the language or the store.
     """
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise ValueError(f"where={text!r} is no condition ({error}); {_HELP}") from None
     parser = _Parser(text, description)
+    try:
+        tree = ast.parse(parser.without_keywords().strip(), mode="eval").body
+    except (SyntaxError, TokenError, ValueError, MemoryError, RecursionError) as error:
+        raise ValueError(f"where={text!r} is no condition ({error}); {_HELP}") from None
     evaluate = parser.condition(tree)
     tables = {name.table for name in parser.names} - {None}
     if len(tables) > 1:
@@ -73,7 +76,9 @@ def parse_where(text: str, description: Description) -> Where:
     return Where(text, frozenset(parser.names), next(iter(tables), None), evaluate)
 
 
-_HELP = "write it like \"angle_deg > 5 and (kind == 'clip' or not 0 < area <= 20)\""
+_HELP = "write it like \"angle_deg > 5 and (class == 'clip' or not 0 < area <= 20)\""
+_MARK = "column_"
+_OWN_WORDS = {"and", "or", "not", "in"}
 _Operand = Name | float | str
 
 
@@ -85,6 +90,18 @@ class _Parser:
         ragged = [f for f in description.fields if isinstance(f, Ragged)]
         self.tables: dict[str | None, tuple[Column, ...]] = {None: description.columns}
         self.tables |= {f.name: f.columns for f in ragged}
+
+    def without_keywords(self) -> str:
+        """The text with columns that are keywords of Python, as `class` is, marked as names."""
+        columns = {c.name for table in self.tables.values() for c in table} - _OWN_WORDS
+        tokens = generate_tokens(StringIO(self.text).readline)
+        return untokenize(
+            (
+                t.type,
+                f"{_MARK}{t.string}" if iskeyword(t.string) and t.string in columns else t.string,
+            )
+            for t in tokens
+        )
 
     def condition(self, node: ast.expr) -> Callable[[Values], NDArray[np.bool_]]:
         match node:
@@ -164,6 +181,7 @@ class _Parser:
 
     def found(self, table: str | None, column: str) -> Name:
         """The column, in `table`, or else in params, or else in the one field that has it."""
+        column = column.removeprefix(_MARK)
         if table not in self.tables:
             known = (str(t) for t in self.tables if t)
             raise ValueError(
@@ -195,7 +213,7 @@ class _Parser:
         return float(column.categories.index(word))
 
     def refused(self, node: ast.expr) -> ValueError:
-        part = ast.unparse(node)
+        part = ast.unparse(node).replace(_MARK, "")
         return ValueError(f"where={self.text!r}: {part!r} is not in its language; {_HELP}")
 
 

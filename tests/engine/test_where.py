@@ -119,6 +119,22 @@ def test_a_column_of_two_fields_wants_its_field():
     assert parse_where("lines.angle > 1", d).table == "lines"
 
 
+def test_a_column_may_be_a_keyword_of_python():
+    things = Ragged("things", (Column("class", categories=("wire", "clip")), Column("from")), 3)
+    d = stores.describe(fields=(things,))
+    for text in ("class == 'wire' and from > 2", "things.class == 'wire' and 2 < things.from"):
+        where = parse_where(text, d)
+        by_number = {n.number: n for n in where.names}
+        values = {by_number[0]: np.array([0, 0, 1.0]), by_number[1]: np.array([1, 3, 3.0])}
+        assert where(values).tolist() == [False, True, False]
+    with pytest.raises(ValueError, match="class is never 'clib'; did you mean 'clip'"):
+        parse_where("class == 'clib'", d)
+    with pytest.raises(ValueError, match="'class' is not in its language"):
+        parse_where("class", d)
+    with pytest.raises(ValueError, match="is no condition"):
+        parse_where("if > 2", d)
+
+
 def test_the_state_says_the_subset(reader):
     a, b = (reader.batches(1, where=w).state_dict() for w in ("angle > 0.5", "angle > 0.4"))
     assert a["digest"] != b["digest"]
