@@ -23,9 +23,10 @@ MOST_MEMORY_BYTES = 3 << 29  # 1.5 GiB
 # Label maps are mostly background: zstd 1 makes 1/200 to 1/340 of the published scenes at 512 x 512
 # and 1/30 at 96 x 96; a plan counts with 1/32.
 LABEL_SHARE = 1 / 32
-# Peak memory of cxr_objects, a slow disk so that all queues are full, MiB: 400 at 256 x 256, 572 at
-# 512, 625 at 1024. The estimate is 5 to 10 % above with these.
+# Peak memory of cxr_objects, with a slow disk so that all queues are full, MiB: 400 at 256 x 256,
+# 572 at 512, 625 at 1024; 860 at 512 where kernels are compiled. Estimates are a little above.
 PROCESS_BYTES = 300 << 20  # an interpreter with NumPy, SciPy and the compiled kernels
+COMPILER_BYTES = 300 << 20  # in addition where the cache of kernels is empty; in one process
 PARENT_BYTES = 200 << 20  # one that only listens to workers
 BATCHES_HELD = 4.5  # of a micro-batch's arrays: being rendered, waiting, being packed
 CHANNELS_HELD = 1.5  # of the bytes that the two channels hold at most in addition
@@ -65,7 +66,7 @@ class Plan:
         cached = len(getattr(self.inputs, "ids", ())) * INPUT_BYTES_A_PIXEL * pixels
         each = PROCESS_BYTES + batches + CHANNELS_HELD * CHANNEL_BYTES
         each += min(cached, getattr(self.inputs, "cache_bytes", 0)) + held_bytes(self.description)
-        return int(each) * workers + (PARENT_BYTES if workers > 1 else 0)
+        return int(each) * workers + COMPILER_BYTES + (PARENT_BYTES if workers > 1 else 0)
 
     def job(self, path: Any, batch: int | None = None) -> Job:
         """What a process needs to make shards of this in `path`, `batch` samples at once."""
