@@ -56,8 +56,9 @@ class Batches(Iterator[Batch]):
     order:  of the first epoch; its `start` is where it begins.
     digest: "store:subset:order", what a state must agree with.
     epochs: how many are given before it stops; None: it never stops.
-    out:    sets of buffers (batch, *shape) by name, filled in turn; a batch is good until the
-            next one is asked for. At most one less is read ahead than there are sets.
+    out:    sets of buffers (batch, *shape) by name, filled in turn, so that fewer are read ahead
+            than there are sets. A batch stays as it is while `len(out) - ahead - 1` more are
+            asked for.
     rows:   field -> how many rows of it a sample has room for: (sample, rows, column) instead of
             `Rows`, zeros behind, and "<field>_count" with how many rows the sample has, which may
             be more than there is room for.

@@ -22,7 +22,10 @@ class Params(Mapping[str, NDArray[np.float64]]):
         """All values of `column`; raises KeyError if there is no such column."""
         number = self._numbers[column]
         if column not in self._read:
-            self._read[column] = self._reader.column(number)
+            values = self._reader.column(number)
+            if self._reader.follow:  # more may come
+                return values
+            self._read[column] = values
         return self._read[column]
 
     def __iter__(self) -> Iterator[str]:

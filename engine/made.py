@@ -32,6 +32,12 @@ class Made:
             records = read_records(location.path, description)
             self.shards = {shard: record.samples for shard, record in records.items()}
 
+    def forget_short(self) -> None:
+        """Count a shard that growing will make anew as not there: what was read of it is kept."""
+        if self.shards is not None:
+            due = self._description.samples_in
+            self.shards = {k: n for k, n in self.shards.items() if n == due(k)}
+
     def runs(self) -> list[tuple[int, int]]:
         """The samples that are there, in runs from the first to behind the last."""
         if self.shards is None:

@@ -86,7 +86,9 @@ class Reader:
         group = read_group(self.location)
         self.description = describe(self.location, group)
         self._made = Made(self.location, self.description, state_in(group))
-        if not (partial or follow):
+        if follow:
+            self._made.forget_short()
+        elif not partial:
             self._made.refuse_unfinished()
 
     def __reduce__(self) -> tuple[Any, ...]:

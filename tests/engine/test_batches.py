@@ -422,9 +422,23 @@ def test_partial_stores_give_what_is_made(tmp_path):
         open_store(path, partial=True).batches(2).load_state_dict(state)
 
 
-def test_a_reader_keeps_the_count_that_it_opened(tmp_path):
+@pytest.mark.parametrize("way", ["preadv", "mmap", "tensorstore"])
+@pytest.mark.parametrize("read", [[], [0], [5]])
+def test_a_store_may_grow_before_it_is_read(tmp_path, way, read):
     path = stores.make(tmp_path / "x.zarr", stores.describe(6))
-    reader = open_store(path)
+    reader = open_store(path, way=way)
+    reader[read]
+    stores.make(path)
+    assert len(reader) == 6
+    assert all(stores.same(reader[i], stores.sample(i)) for i in range(6))
+    with pytest.raises(IndexError):
+        reader[6]
+
+
+@pytest.mark.parametrize("way", ["preadv", "mmap", "tensorstore"])
+def test_a_reader_keeps_the_count_that_it_opened(tmp_path, way):
+    path = stores.make(tmp_path / "x.zarr", stores.describe(6))
+    reader = open_store(path, way=way)
     stream = reader.batches(1, seed=4, ahead=0)
     found = _indices(stream, 2)
     stores.make(path)
@@ -442,6 +456,15 @@ def test_conversion_is_told_the_epoch():
         source.begin, Order(4, 2), [], digest="a:b:c", epochs=2, ahead=5, convert=convert
     )
     assert [b["convert"].epoch for b in stream] == [0, 0, 1, 1]
+
+
+def test_a_batch_stays_while_spare_buffers_last(reader):
+    sets = [{"image": np.zeros((1, 5, 7), "f4")} for _ in range(5)]
+    stream = reader.batches(1, out=sets, ahead=1, fields=["image"])
+    held = [next(stream) for _ in range(4)]
+    for batch in held:
+        due = stores.sample(int(batch["index"][0]))["image"]
+        np.testing.assert_array_equal(batch["image"][0], due)
 
 
 def test_no_thread_is_left(reader):

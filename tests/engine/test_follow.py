@@ -116,8 +116,10 @@ def test_a_growing_store_waits_for_its_last_old_shard(tmp_path):
     grow(path, stores.describe())
     reader = open_store(path, follow=True, stall_s=5)
     mill = _make(path, [1, 2])
+    assert np.isnan(reader.params["angle"][8:]).all()
     order = _flat(reader.batches(1, window=1))
     mill.join()
+    assert not np.isnan(reader.params["angle"]).any()
     assert sorted(order) == list(range(COUNT))
 
 
