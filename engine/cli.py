@@ -25,7 +25,8 @@ app = typer.Typer(
     "  voxelmill plan examples/cxr_objects.yaml\n\n"
     "  voxelmill make examples/cxr_objects.yaml -o cxr.zarr --count 2000 --workers 2\n\n"
     "  voxelmill show cxr.zarr -o sheet.png\n\n"
-    "  voxelmill check cxr.zarr",
+    "  voxelmill check cxr.zarr\n\n"
+    "  voxelmill bench cxr.zarr",
 )
 MOST_SHOWN = 240
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -306,6 +307,42 @@ def remake(
     out.print(f"sample {index}: {'the same bytes' if same else 'not as stored'}")
     if not same:
         raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    target: Annotated[
+        str, typer.Argument(metavar="STORE_OR_SPEC", help="Store (folder or URL), or spec (YAML).")
+    ],
+    seconds: Annotated[float, typer.Option(help="How long to measure, about.")] = 5.0,
+    batch: Annotated[int, typer.Option(min=1, help="Samples a batch.")] = 32,
+    step_ms: Annotated[float, typer.Option(help="Step of the trainer that waits or not.")] = 5.0,
+    sets: Set = None,
+    recipe: RecipeFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Samples/s of your own store, or of a spec, on this machine.
+
+    [bold]Examples[/bold]
+
+      voxelmill bench cxr.zarr
+
+      voxelmill bench examples/cxr_objects.yaml --json
+    """
+    from voxelmill.engine import bench as measure
+    from voxelmill.engine.bench_page import print_figures
+
+    figures: measure.StoreFigures | measure.SpecFigures
+    if target.endswith((".yaml", ".yml")):
+        from voxelmill.engine.plan import open_plan
+
+        figures = measure.bench_spec(open_plan(Path(target), sets or [], recipe), batch, seconds)
+    else:
+        figures = measure.bench_store(target, batch, seconds, step_ms)
+    if as_json:
+        print(json.dumps(measure.to_json(figures), indent=2))
+    else:
+        print_figures(figures, out)
 
 
 if __name__ == "__main__":
