@@ -34,6 +34,7 @@ from voxelmill.engine.threads import Work
 Buffers = Mapping[str, NDArray[Any]]
 _ENTRY = np.dtype([("size", "<u8"), ("hash", "V16")])
 _LEAST_TASK_BYTES = 1 << 19
+_MOST_WAITING = 32  # batches of which the disk was told and with which it has not begun
 
 
 class LocalArrays:
@@ -70,6 +71,7 @@ class LocalArrays:
                 self._dense[f.name] = Dense(*arguments, f, committed(f.name), self._rules)
             else:
                 self._ragged[f.name] = ragged_rows(f, arguments, committed, self._rules)
+        self._nbytes = sum(dense.nbytes for dense in self._dense.values()) * description.count
         self._params: ParamsTable | None = None
         if description.columns:
             self._params = ParamsTable(*arguments, "params", committed("params"), self._rules)
@@ -111,7 +113,7 @@ class LocalArrays:
         """
         here = self._here()
         dense = [name for name in names if name in self._dense]
-        if here.cold > 0 and dense:
+        if here.cold > 0 and dense and here.hints.waiting < _MOST_WAITING:
             here.cold -= 1
             samples = np.sort(indices).tolist()
             here.hints.begin([partial(self._expect, here, samples, dense)])
@@ -133,7 +135,7 @@ class LocalArrays:
     def _here(self) -> Process:
         process = self._process
         if process is None or process.pid != os.getpid():
-            process = self._process = Process(self._rules.threads)
+            process = self._process = Process(self._rules.threads, self._nbytes)
         return process
 
     def _buffers(

@@ -38,8 +38,7 @@ from voxelmill.engine.threads import Pool
 
 _INDEX_BYTES, _CHUNK_BYTES = 64 << 20, 64 << 20  # that are kept in memory
 _COLD_BATCHES = 64  # for which hints go on after a read that was not in the page cache
-_RUN = 3  # samples of a batch in each of its shards that speak for shuffling within shards
-_PIECE = 8 << 20  # bytes of one hint
+_RUN = 4  # samples of a batch in each of its shards that speak for shuffling within shards
 _ASKED = np.zeros(1, np.uint8)
 _MOST_ASKED = 256
 
@@ -69,10 +68,11 @@ class Rules:
 
 
 class Process:
-    """What one process has of a store."""
+    """What one process has of a store; nbytes: of its dense arrays, not packed."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, nbytes: int) -> None:
         self.pid = os.getpid()
+        self.all_fits = nbytes < _memory_available() // 2
         self.pool, self.hints = Pool(threads), Pool(1, "voxelmill-hint")
         self.files = Files()
         self.indexes, self.chunks = Kept(_INDEX_BYTES), Kept(_CHUNK_BYTES)
@@ -221,16 +221,16 @@ class Dense(ShardArray):
             np.bitwise_or.at(here.checked[self.name], done >> 3, _bit(done))
 
     def expect(self, here: Process, samples: Sequence[int]) -> None:
-        """Ask the kernel to read `samples`, ascending, ahead. Leaves what is wrong to `fill`.
+        """Bring `samples`, ascending, into the page cache. Leaves what is wrong to `fill`.
 
-        Where several are of one shard, the whole shard is asked for, once: its others come soon,
-        and a disk reads it faster in one go than sample by sample.
+        Where several are of one shard, or all of the store fits into memory, it is whole shards,
+        each once: their other samples are asked for soon, and a disk gives them faster in one go.
         """
         runs: dict[int, list[int]] = {}
         for sample in samples:
             shard, slot = divmod(sample, self.description.samples_per_shard)
             runs.setdefault(shard, []).append(slot)
-        whole = len(samples) >= _RUN * len(runs)
+        whole = len(samples) >= _RUN * (1 if here.all_fits else len(runs))
         for shard, slots in runs.items():
             with suppress(Damage):
                 file = self.file(here, shard)
@@ -240,8 +240,7 @@ class Dense(ShardArray):
                         file.expect(*self._place(index, slot))
                 elif here.asked.get((self.name, shard)) is None:
                     here.asked.put((self.name, shard), _ASKED)
-                    for offset in range(0, file.size, _PIECE):
-                        file.expect(offset, _PIECE)
+                    file.load()
 
     def _due_checks(self, here: Process, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
         if self.rules.check != "first":
@@ -338,6 +337,14 @@ class Dense(ShardArray):
                     raise Damage(f"a sample decodes to another size than {size} bytes")
         except zstandard.ZstdError as error:
             raise Damage(f"a sample cannot be decoded: {error}") from None
+
+
+def _memory_available() -> int:
+    """Bytes that the kernel could give, caches that it could drop among them; 0 if unknown."""
+    with suppress(OSError, StopIteration), open("/proc/meminfo") as lines:
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(line.split()[1]) << 10
+    return 0
 
 
 def _bit(samples: NDArray[np.int64]) -> NDArray[np.uint8]:

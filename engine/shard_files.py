@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NOWAIT = getattr(os, "RWFNOWAIT", 0)
+_PIECE = 8 << 20
 _MOST_OPEN, _LEAST_OPEN = 4096, 16
 _ABSENT = 2**64 - 1
 
@@ -94,6 +95,17 @@ class ShardFile:
         """Ask the kernel to read ahead; a hint, so that no error matters."""
         with suppress(OSError):
             os.posix_fadvise(self.fd, offset, size, os.POSIX_FADV_WILLNEED)
+
+    def load(self) -> None:
+        """Bring all of it into the page cache, in one go and without a copy; waits for the disk.
+
+        A sequential read makes large folios, from which `preadv` copies half as fast again as
+        from the single pages that POSIX_FADV_WILLNEED and reads of single samples make.
+        """
+        with suppress(OSError), open(os.devnull, "wb") as nowhere:
+            offset = 0
+            while sent := os.sendfile(nowhere.fileno(), self.fd, offset, _PIECE):
+                offset += sent
 
     def _rest(self, buffers: Sequence[Any], offset: int, size: int, done: int) -> None:
         views = [memoryview(b).cast("B") for b in buffers]

@@ -23,6 +23,11 @@ class Pool:
         self._lock = threading.Lock()
         weakref.finalize(self, _stop, self._queue, threads)
 
+    @property
+    def waiting(self) -> int:
+        """Tasks that no thread has begun."""
+        return self._queue.qsize()
+
     def begin(self, tasks: Sequence[Task]) -> "Work":
         """Do `tasks`, behind those that were begun before."""
         if self._started < self.threads:

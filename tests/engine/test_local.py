@@ -742,3 +742,34 @@ def test_short_reads_are_gone_on_with(tmp_path, monkeypatch):
     assert b"".join(parts) == data[20:173]
     with pytest.raises(Damage, match="it ends before byte 1020"):
         file.fill([bytearray(100)], 920, 100)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_disk_is_told_what_comes(whole, monkeypatch, fits):
+    """Whole shards where several samples of one come or all fits into memory; else samples."""
+    loaded, asked = [], []
+    monkeypatch.setattr(ShardFile, "load", lambda self: loaded.append(self.size))
+    monkeypatch.setattr(ShardFile, "expect", lambda self, *place: asked.append(place))
+    arrays = LocalArrays(whole, stores.describe(), threads=1)
+    here = arrays._here()
+    here.all_fits = fits
+    for indices in ([9, 2, 5, 0], [2, 1, 0, 3], [1, 0, 3, 2]):
+        here.cold = 5
+        arrays.expect(np.array(indices), ["image", "params"])
+        assert here.cold == 4
+    here.hints.begin([lambda: None]).wait()
+    assert sorted(asked) == ([] if fits else [(0, 144), (144, 144), (144, 144), (288, 144)])
+    assert len(loaded) == (3 if fits else 1)
+    here.cold = 0
+    arrays.expect(np.arange(11), ["image"])  # all was in the page cache lately
+    assert len(loaded) == (3 if fits else 1)
+
+
+def test_loading_brings_a_file_into_the_page_cache(tmp_path):
+    (tmp_path / "x").write_bytes(bytes(3 << 20))
+    file = ShardFile(str(tmp_path / "x"))
+    os.fsync(file.fd)
+    os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    file.load()
+    assert file.fill([bytearray(1 << 20)], 1 << 20, 1 << 20)
+    file.expect(0, 100)
