@@ -6,28 +6,24 @@ from the server. `fetch` asks for what is not there, neighbours in one request.
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.engine.cache import BLOCK, Cache
 from voxelmill.engine.description import Description
-from voxelmill.engine.faults import AbsentError, DamagedError, explained
 from voxelmill.engine.group import write_arrays, write_group
 from voxelmill.engine.layout import array_metadata, inner_chunks, shard_files, start_name
-from voxelmill.engine.location import Location, tensorstore
+from voxelmill.engine.location import Location
+from voxelmill.engine.ranges import Range, RangeReader, joined
 from voxelmill.engine.sample import Ragged
 
 File = tuple[str, int]  # array, shard
 Slots = Mapping[File, NDArray[np.int64]]  # the inner chunks that are needed of each file
 
-_MOST_REQUEST = 8 << 20
-_ABSENT = np.uint64(2**64 - 1)
+_ABSENT = 2**64 - 1
 _ENTRY = np.dtype([("size", "<u8"), ("hash", "V16")])
-_CURE = "run `voxelmill check` on the store that was uploaded, and copy what it finds whole"
 
 
 class Mirror:
@@ -46,14 +42,14 @@ class Mirror:
     ) -> None:
         import xxhash
 
-        self.remote, self.description, self.cache = location, description, cache
+        self.description, self.cache = description, cache
         self.timeout_s = timeout_s
         digests = f"{description.content_digest} {description.layout_digest} {description.count} "
         self.store = str(xxhash.xxh3_128_hexdigest(digests.encode() + entries))
         self.path = cache.folder / self.store
         self._names = {name: i for i, name in enumerate(array_metadata(description))}
         self._sizes = np.frombuffer(entries, _ENTRY)["size"].reshape(-1, len(self._names))
-        self._server: Any = None
+        self._server = RangeReader(location, timeout_s)
         self._known: dict[File, NDArray[np.bool_]] = {}
         self._chunks: dict[File, NDArray[np.uint64]] = {}
         self._claimed: dict[tuple[File, int], threading.Event] = {}  # chunks on their way
@@ -116,22 +112,23 @@ class Mirror:
 
     def _open(self, files: list[File]) -> None:
         """Have the index of each file at hand; one that does not fit leaves no chunk here."""
-        lacking: dict[File, list[tuple[int, int]]] = {}
+        lacking: dict[File, Range] = {}
         for file in files:
             length = 16 * self._index_entries(file) + 4
-            start = self.size(file) - length
+            end = Range(self.file(file), self.size(file) - length, self.size(file))
             if length == 4:  # one chunk, without an index
                 self._chunks[file] = np.array([[0, self.size(file)]], np.uint64)
-            elif (data := _checked(_pread(self.path / self.file(file), start, length))) is None:
-                lacking[file] = [(start, self.size(file))]
+            elif (index := _checked(self._stored_bytes(end))) is None:
+                lacking[file] = end
             else:
-                self._chunks[file] = np.frombuffer(data, "<u8").reshape(-1, 2)
-        room = sum(_blocks(ranges[0]) for ranges in lacking.values())
+                self._chunks[file] = np.frombuffer(index, "<u8").reshape(-1, 2)
+        room = sum(_blocks(r) for r in lacking.values())
         if lacking and self.cache.reserve(room, self.store):
-            for file, first, last, data in self._download(lacking):
+            read = self._server.read(list(lacking.values()))
+            for (file, r), data in zip(lacking.items(), read, strict=True):
                 if (index := _checked(data)) is None:
-                    raise self._damaged(file, first, last)
-                if self._write(file, data, first):
+                    raise self._server.damaged(r)
+                if self._write(file, data, r.first):
                     self._chunks[file] = np.frombuffer(index, "<u8").reshape(-1, 2)
         for file in files:
             self._known[file] = np.zeros(max(1, self._index_entries(file)), bool)
@@ -139,40 +136,59 @@ class Mirror:
     def _stored(self, file: File) -> NDArray[np.int64]:
         """All chunks that a file has."""
         chunks = self._chunks.get(file)
-        return np.flatnonzero(chunks[:, 0] != _ABSENT) if chunks is not None else np.zeros(0, int)
+        return (
+            np.flatnonzero(chunks[:, 0] != np.uint64(_ABSENT))
+            if chunks is not None
+            else np.zeros(0, int)
+        )
 
     def _bring(self, need: Slots) -> None:
-        ranges: dict[File, list[tuple[int, int]]] = {}
+        due: list[tuple[File, Range]] = []
         for file, slots in need.items():
-            chunks = self._chunks.get(file)
-            if chunks is None or not len(slots):
-                continue
-            path = self.path / self.file(file)
-            missing = []
-            for slot in slots.tolist():
-                start, length = chunks[slot]
-                if start == _ABSENT:
-                    continue  # the remote read says what that means
-                if _checked(_pread(path, int(start), int(length))) is None:
-                    missing.append((int(start), int(start + length)))
-                else:
-                    self._known[file][slot] = True
-            if missing:
-                ranges[file] = _joined(sorted(missing))
-        room = sum(_blocks(r) for of_file in ranges.values() for r in of_file)
-        if not ranges or not self.cache.reserve(room, self.store):
-            return
-        for file, first, last, data in self._download(ranges):
-            self._keep(file, first, last, data)
+            ranges = joined(self._missing(file, slots))
+            if ranges and self.cache.reserve(sum(map(_blocks, ranges)), self.store):
+                due += [(file, r) for r in ranges]
+        read = self._server.read([r for _, r in due])
+        for (file, r), data in zip(due, read, strict=True):
+            self._keep(file, r, data)
 
-    def _keep(self, file: File, first: int, last: int, data: bytes) -> None:
+    def _missing(self, file: File, slots: NDArray[np.int64]) -> list[Range]:
+        """Where the chunks stand that are not here; those that are, are known from now."""
+        chunks = self._chunks.get(file)
+        if chunks is None:
+            return []
+        missing = []
+        for slot in slots.tolist():
+            start, length = chunks[slot].tolist()
+            if start == _ABSENT:
+                continue  # the remote read says what that means
+            r = Range(self.file(file), start, start + length)
+            written = any(self._stored_bytes(r._replace(first=r.last - 4)))  # else it is a hole
+            if written and _checked(self._stored_bytes(r)) is not None:
+                self._known[file][slot] = True
+            else:
+                missing.append(r)
+        return missing
+
+    def _keep(self, file: File, r: Range, data: bytes) -> None:
         chunks = self._chunks[file]
-        inside = np.flatnonzero((chunks[:, 0] >= first) & (chunks[:, 0] < last))
-        for start, length in (chunks[inside] - np.array([first, 0], np.uint64)).tolist():
+        inside = np.flatnonzero((chunks[:, 0] >= r.first) & (chunks[:, 0] < r.last))
+        for start, length in (chunks[inside] - np.array([r.first, 0], np.uint64)).tolist():
             if _checked(data[start : start + length]) is None:
-                raise self._damaged(file, first, last)
-        if self._write(file, data, first):
+                raise self._server.damaged(r)
+        if self._write(file, data, r.first):
             self._known[file][inside] = True
+
+    def _stored_bytes(self, r: Range) -> bytes:
+        """What stands here at `r`: zeros in a hole, nothing if there is no file."""
+        try:
+            descriptor = os.open(self.path / r.file, os.O_RDONLY)
+        except FileNotFoundError:
+            return b""
+        try:
+            return os.pread(descriptor, r.nbytes, r.first)
+        finally:
+            os.close(descriptor)
 
     def _write(self, file: File, data: bytes, start: int) -> bool:
         """Write into a file, which has the length of the whole shard from the start.
@@ -192,41 +208,10 @@ class Mirror:
         except OSError:
             return False
 
-    def _download(
-        self, ranges: Mapping[File, list[tuple[int, int]]]
-    ) -> Iterator[tuple[File, int, int, bytes]]:
-        """File, first, last and bytes of each range; all are asked for at once."""
-        ts = tensorstore()
-        if self._server is None:
-            self._server = ts.KvStore.open(self.remote.kvstore()).result(timeout=self.timeout_s)
-        asked = [
-            (file, first, last, self._server.read(self.file(file), byte_range=slice(first, last)))
-            for file, of_file in ranges.items()
-            for first, last in of_file
-        ]
-        for file, first, last, future in asked:
-            url = self.remote.join(self.file(file))
-            try:
-                got = future.result(timeout=self.timeout_s)
-            except (ValueError, TimeoutError) as error:
-                found = explained(error, url, self.timeout_s)
-                if isinstance(found, DamagedError):  # it ends before the range
-                    raise self._damaged(file, first, last) from None
-                raise found from None
-            if got.state != "value":
-                raise AbsentError(f"{url} is missing; {_CURE}")
-            if len(got.value) != last - first:
-                raise self._damaged(file, first, last)
-            yield file, first, last, got.value
-
     def _index_entries(self, file: File) -> int:
         """Entries in the index of a file; 0 if it has none."""
         unsharded = {start_name(f) for f in self.description.fields if isinstance(f, Ragged)}
         return 0 if file[0] in unsharded else inner_chunks(self.description, file[0])
-
-    def _damaged(self, file: File, first: int, last: int) -> DamagedError:
-        url = self.remote.join(self.file(file))
-        return DamagedError(f"{url} is damaged in the bytes {first} to {last}; {_CURE}")
 
 
 def _checked(data: bytes) -> bytes | None:
@@ -238,27 +223,5 @@ def _checked(data: bytes) -> bytes | None:
     return body if right and any(end) else None
 
 
-def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Neighbours as one, up to a length that is worth a request."""
-    joined = [ranges[0]]
-    for first, last in ranges[1:]:
-        if first == joined[-1][1] and last - joined[-1][0] <= _MOST_REQUEST:
-            joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    return joined
-
-
-def _blocks(range_: tuple[int, int]) -> int:
-    return (range_[1] - range_[0]) // BLOCK * BLOCK + 2 * BLOCK
-
-
-def _pread(path: Path, start: int, length: int) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return b""
-    try:
-        return os.pread(descriptor, length, start)
-    finally:
-        os.close(descriptor)
+def _blocks(r: Range) -> int:
+    return r.nbytes // BLOCK * BLOCK + 2 * BLOCK

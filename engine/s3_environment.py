@@ -41,7 +41,7 @@ def s3_settings() -> dict[str, Any]:
 
 def _credentials(profile: str) -> dict[str, Any]:
     """Which credentials; "default" looks in files, then asks the machine, then goes without."""
-    if os.environ.get("AWS_ACCESS_KEY_ID") and not os.environ.get("AWS_PROFILE"):
+    if os.environ.get("AWS_ACCESS_KEY_ID"):  # goes before a profile, as in AWS's own tools
         return {"type": "environment"}
     return {"type": "default"} | ({"profile": profile} if profile != "default" else {})
 

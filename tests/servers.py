@@ -27,6 +27,7 @@ class Faults:
     cut: float = 0.0  # share of answers that end in their middle
     delay_s: float = 0.0  # before each answer
     times: int | None = None  # after so many faults by status all is well
+    stall_times: int | None = None  # and after so many stalls
     seed: int = 0
 
     def __post_init__(self):
@@ -46,6 +47,10 @@ class Faults:
 
     def wait(self, path):
         stall = next((s for part, s in self.stalls.items() if part in path), 0.0)
+        with self._lock:
+            if stall and self.stall_times is not None:
+                self.stall_times -= 1
+                stall *= self.stall_times >= 0
         time.sleep(stall or self.delay_s)
 
 

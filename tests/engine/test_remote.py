@@ -5,7 +5,10 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -296,6 +299,20 @@ def test_no_answer_in_time(web, monkeypatch):
         open_store(web.store)
 
 
+def test_a_stalled_transfer_is_cut_and_asked_again(web):
+    web.faults.stalls, web.faults.stall_times = {"/image/c/1": 30.0}, 1
+    code = f"import test_remote as t; t.expect(t.read(t.access({web.store!r}), [5, 1]), [5, 1])"
+    folders = [str(Path(__file__).parent), str(Path(stores.__file__).parent)]
+    paths = os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": "1"}
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | {"PYTHONPATH": paths},
+        check=True,
+        timeout=25,
+    )
+
+
 @pytest.fixture
 def mine(made, tmp_path):
     """A store of its own, to be damaged, and its server."""
@@ -347,7 +364,7 @@ def test_metadata_that_is_not_the_stores(mine):
 
 def test_a_store_that_is_not_whole_is_refused(tmp_path):
     create(tmp_path / "x.zarr", stores.describe())
-    with http_server(tmp_path) as server, pytest.raises(StoreError, match="not a folder of this"):
+    with http_server(tmp_path) as server, pytest.raises(StoreError, match="a folder"):
         open_store(f"{server.url}/x.zarr")
 
 
@@ -411,7 +428,9 @@ def test_where_endpoint_and_region_come_from(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_PROFILE", "lab")
     found = s3_settings()
     assert (found["endpoint"], found["aws_region"]) == ("http://two:2", "eu-west-3")
-    assert found["aws_credentials"] == {"type": "default", "profile": "lab"}
+    assert found["aws_credentials"] == {"type": "environment"}
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert s3_settings()["aws_credentials"] == {"type": "default", "profile": "lab"}
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://three:3")
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     found = s3_settings()
