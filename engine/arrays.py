@@ -188,6 +188,7 @@ class Pending:
     ) -> None:
         self._arrays, self._name, self._where, self._out = arrays, name, where, out
         self._future: Any = None
+        self._failed: Exception | None = None
         self._begun = False
         store = arrays.opened(name)
         shape = (len(where[0]), *store.shape[len(where) :])
@@ -198,19 +199,24 @@ class Pending:
         arrays.in_flight.enter(self)
 
     def begin(self) -> None:
-        """Ask TensorStore; see `InFlight`."""
+        """Ask TensorStore; what fails is said by `result`, since another read may make room."""
         self._begun = True
-        source = self._arrays.opened(self._name).vindex[self._where]
-        if self._out is None:
-            self._future = source.read()
-        else:
-            self._future = tensorstore().array(self._out).write(source)
+        try:
+            source = self._arrays.opened(self._name).vindex[self._where]
+            if self._out is None:
+                self._future = source.read()
+            else:
+                self._future = tensorstore().array(self._out).write(source)
+        except (ValueError, StoreError) as error:
+            self._failed = error
 
     def result(self) -> NDArray[Any]:
         """Wait: (element, *rest). Raises StoreError that names the first damaged file."""
         tensorstore()  # says so after a fork
         self._arrays.in_flight.now(self)
         try:
+            if self._failed is not None:
+                raise self._failed
             got = self._future.result(timeout=self._arrays.timeout_s)
         except (ValueError, TimeoutError) as error:
             raise self._arrays.explain(error, self._name, self._where) from None
