@@ -79,6 +79,7 @@ def clear(folder):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_make(benchmark, place, workers):
+    """The whole of `make`, from the call to the last commit."""
     plan = opened(SAMPLES)
     made = benchmark.pedantic(
         lambda: make(plan, place / "store.zarr", workers=workers),

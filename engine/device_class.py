@@ -1,4 +1,4 @@
-"""The class of machine on which the same sample has the same bits: processor features and versions."""
+"""The class of machine on which a sample has the same bits: processor features and versions."""
 
 import platform
 from functools import cache

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its name, unit and meaning; codes index `categories` where it has any."""
+    """A column of a table: its name, unit and meaning; codes index `categories` if it has any."""
 
     name: str
     unit: str = "1"

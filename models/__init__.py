@@ -1,1 +1,1 @@
-"""JAX/Flax networks, losses, samplers and training loops; empty until the first learned recipe lands."""
+"""JAX/Flax networks, losses, samplers, training loops; empty until the first learned recipe."""
