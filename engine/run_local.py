@@ -1,26 +1,18 @@
 """Run the shards of a store on this machine: in this process, or in spawned workers."""
 
-import multiprocessing
-import os
-import pickle
-import queue
-import signal
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 from voxelmill.engine import store
 from voxelmill.engine.errors import StoreError, VoxelmillError
 from voxelmill.engine.mill import Clock, mill
 from voxelmill.engine.owner import own
-from voxelmill.engine.plan import Plan, cores, open_plan
+from voxelmill.engine.plan import Plan, open_plan
 from voxelmill.engine.rate import Rate
 from voxelmill.engine.spec import Spec
+from voxelmill.engine.workers import run_workers
 
 # (new samples, their bytes, what is being done now if there are none)
 Progress = Callable[[int, int, str], None]
@@ -148,139 +140,10 @@ def _run(
             job, clock = plan.job(path, batch), Clock()
             mill(job, shards, made, clock)
             return clock.seconds
-        return _run_workers(plan, path, shards, min(workers, len(shards)), batch, made)
+        return run_workers(plan, path, shards, min(workers, len(shards)), batch, made)
     except KeyboardInterrupt:
         left = len(store.missing(path))
         raise Interrupted(
             f"stopped: {plan.description.shards - left} of {plan.description.shards} shards of "
             f"{path} are committed; run the same command again to go on"
         ) from None
-
-
-def _run_workers(
-    plan: Plan,
-    path: Path,
-    shards: list[int],
-    workers: int,
-    batch: int | None,
-    made: Callable[[int, int], None],
-) -> dict[str, float]:
-    context = multiprocessing.get_context("spawn")
-    todo, said = context.Queue(), context.Queue()
-    todo.cancel_join_thread()  # after an error nobody takes what is still in it
-    for shard in [*shards, *[None] * workers]:
-        todo.put(shard)
-    compiled = context.Event()  # by the first, into the disk cache; the others load from it
-    arguments = (plan, path, todo, said, compiled, batch)
-    processes = [
-        context.Process(target=_worker, args=(number, *arguments), daemon=True)
-        for number in range(workers)
-    ]
-    try:
-        with _numba_threads(max(1, cores() // workers)), _interrupts_blocked():
-            for process in processes:
-                process.start()
-        return _listen(processes, said, made, path)
-    finally:
-        started = [process for process in processes if process.pid is not None]
-        for process in started:
-            process.terminate()
-        for process in started:
-            process.join()
-        store.remove_leftovers(path)
-
-
-@contextmanager
-def _numba_threads(threads: int) -> Iterator[None]:
-    """Processes that are spawned here run their kernels in `threads` threads."""
-    before = os.environ.get("NUMBA_NUM_THREADS")
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["NUMBA_NUM_THREADS"]
-        else:
-            os.environ["NUMBA_NUM_THREADS"] = before
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Processes that are spawned here do not see Ctrl-C: it comes to all; the parent decides."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _listen(
-    processes: list[Any], said: Any, made: Callable[[int, int], None], path: Path
-) -> dict[str, float]:
-    """Pass on what the workers say until all are through; their stage times, added up."""
-    stages: dict[str, float] = {}
-    running = set(range(len(processes)))
-    while running:
-        # exit status 0: its last word may still be on its way, or it never came
-        killed = [w for w in running if processes[w].exitcode not in (None, 0)]
-        ended = [w for w in running if processes[w].exitcode is not None]
-        if killed or (ended and said.empty()):
-            worker = (killed or ended)[0]
-            raise StoreError(
-                f"worker {worker} died (exit status {processes[worker].exitcode}; -9 is often too "
-                f"little memory); what is committed in {path} stays; run the same command again to "
-                "go on"
-            )
-        try:
-            worker, what, value = said.get(timeout=0.5)
-        except queue.Empty:
-            continue
-        if what == "made":
-            made(*value)
-        elif what == "error":
-            raise value
-        else:
-            running.discard(worker)
-            for name, seconds in value.items():
-                stages[name] = stages.get(name, 0.0) + seconds
-    return stages
-
-
-def _worker(
-    number: int, plan: Plan, path: Path, todo: Any, said: Any, compiled: Any, batch: int | None
-) -> None:
-    """A spawned process: takes shard numbers until there are no more."""
-    Thread(target=_end_with_parent, daemon=True).start()
-
-    def made(samples: int, nbytes: int) -> None:
-        compiled.set()
-        said.put((number, "made", (samples, nbytes)))
-
-    try:
-        if number:
-            compiled.wait()
-        clock = Clock()
-        mill(plan.job(path, batch), iter(todo.get, None), made, clock)
-        said.put((number, "done", clock.seconds))
-    except Exception as error:  # noqa: BLE001 - raised again in the parent
-        said.put((number, "error", _sendable(error)))
-    finally:
-        compiled.set()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed works for nobody."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _sendable(error: Exception) -> Exception:
-    """The error with its traceback as a note; its words where it does not survive pickling."""
-    error.add_note("".join(traceback.format_exception(error)))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - what a foreign class raises when pickled is its own affair
-        return StoreError(f"{type(error).__name__}: {error}")
-    return error

@@ -55,8 +55,8 @@ def test_a_shard_size_that_needs_too_much_memory_is_refused(monkeypatch):
     assert mills.dots(10, 1024)
     with pytest.raises(
         SpecError,
-        match=r"samples_per_shard 1048576 would need about \d\.\d GiB of memory, above 0.70\d* GiB; "
-        "set samples_per_shard to 1024",
+        match=r"samples_per_shard 1048576 would need about \d\.\d GiB of memory, above 0\.7"
+        r"\d* GiB; set samples_per_shard to 1024",
     ):
         mills.dots(10, 2**20)
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -304,6 +305,19 @@ def test_ctrl_c_keeps_what_is_whole_and_says_how_to_go_on(tmp_path, workers, who
     assert done.returncode == 0
     assert f"{400 - 8 * len(whole)} of them new" in done.stdout
     assert check(path) == []
+
+
+def test_ctrl_c_while_workers_start(tmp_path):
+    """They load their modules for a second or two: no traceback of theirs is seen."""
+    words = ("make", mills.dots_file(tmp_path), "--recipe", mills.DOTS, "-o", tmp_path / "x")
+    with mills.running(*words, "--workers", 2) as process:
+        _until(lambda: len(_children(process.pid)) == 3)  # with the one that tracks semaphores
+        time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == ""
+    assert re.fullmatch("compiling .*\nstopped: . of 5 shards of .*\n", err)
 
 
 def test_interrupted_in_python(tmp_path):
