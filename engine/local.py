@@ -26,8 +26,9 @@ from voxelmill.engine.convert import Convert
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.layout import array_metadata
+from voxelmill.engine.local_dense import Dense
 from voxelmill.engine.local_rows import ParamsTable, RaggedRows, ragged_rows
-from voxelmill.engine.local_shards import Dense, Process, Rules
+from voxelmill.engine.local_shards import Process, Rules
 from voxelmill.engine.sample import Field
 from voxelmill.engine.threads import Work
 

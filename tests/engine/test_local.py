@@ -36,9 +36,9 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def damaged(tmp_path):
+def damaged(whole, tmp_path):
     """A store of its own, to be damaged."""
-    return stores.make(tmp_path / "x.zarr")
+    return shutil.copytree(whole, tmp_path / "x.zarr")
 
 
 def read(arrays, indices, names=NAMES, **more):
