@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxelmill.engine.arrays import Arrays, Reads
+from voxelmill.engine.arrays import Reads
+from voxelmill.engine.cached import CachedReads, open_remote
 from voxelmill.engine.convert import Convert
 from voxelmill.engine.description import Description
 from voxelmill.engine.local import refuse_unfit
@@ -17,11 +18,10 @@ Buffers = Mapping[str, NDArray[Any]]
 
 
 class StoreArrays:
-    """The arrays of the store at `location`; `options` are those of `Arrays`."""
+    """The arrays of the store at `location`; `options` are those of `open_remote`."""
 
     def __init__(self, location: Location, description: Description, **options: Any) -> None:
-        place: Any = location.path if location.is_local else location
-        self._arrays = Arrays(place, description, **options)
+        self._arrays = open_remote(location, description, **options)
         self._dense = {f.name: f for f in description.fields if isinstance(f, Field)}
         self._description = description
 
@@ -45,9 +45,9 @@ class StoreArrays:
             else:
                 shape, dtype = (len(self._description.columns),), np.dtype(np.float64)
             refuse_unfit(name, given, (len(indices), *shape), dtype)
-        return ThroughPending(
-            Reads(self._arrays, indices, list(names)), self._dense, dict(out or {}), convert
-        )
+        filled = out if convert is None else None  # without a copy in between
+        reads = self._arrays.start(indices, list(names), filled)
+        return ThroughPending(reads, self._dense, dict(out or {}), convert)
 
     def column(self, first: int, last: int, number: int) -> NDArray[np.float64]:
         """Column `number` of `params` of the samples `first` to `last`, the last not in."""
@@ -59,7 +59,7 @@ class ThroughPending:
 
     def __init__(
         self,
-        reads: Reads,
+        reads: Reads | CachedReads,
         dense: Mapping[str, Field],
         out: Buffers,
         convert: Convert | None,
@@ -86,7 +86,7 @@ class ThroughPending:
             put = self._convert.put(f, indices)
             for whole, place, sample in zip(value, out, indices.tolist(), strict=True):
                 put(whole, place, sample)
-        elif out is not None:
+        elif out is not None and value is not out:
             np.copyto(out, value)
         return value if out is None else out
 

@@ -123,6 +123,20 @@ def test_open_store_takes_urls(server, made):
     assert reader.split("val").tolist() == local.split("val").tolist()
 
 
+def test_open_store_keeps_a_cache(web, made, tmp_path):
+    options = {"cache": tmp_path / "c", "cache_bytes": PLENTY}
+    reader, local = open_store(web.store, **options), open_store(made / "x.zarr")
+    first = [batch["index"].tolist() for batch in reader.batches(3, seed=5, fields=NAMES)]
+    asked = len(web.requests)
+    again = pickle.loads(pickle.dumps(reader))
+    later = again.batches(3, seed=5, fields=NAMES)
+    for batch, due in zip(later, local.batches(3, seed=5, fields=NAMES), strict=True):
+        assert stores.same(batch, due)
+    assert len(first) == COUNT // 3
+    data = [request for request in web.requests[asked:] if "/c/" in str(request)]
+    assert not data, "a second epoch asks the server for no shard"
+
+
 def test_buffers_are_filled_in_place(web):
     arrays = access(web.store)
     out = {"image": np.full((3, 5, 7), -1, "float32"), "mask": np.zeros((3, 5, 7), "uint8")}
