@@ -16,9 +16,12 @@ VOXELMILL_BENCH_MINUTES (0.1) how long memory is watched.
 
 import gc
 import importlib.util
+import json
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -284,32 +287,38 @@ def test_torch_idle(benchmark, folder):
     print(f"\nidle: {statistics.median(idle):.4f}")
 
 
+_WATCHED = """
+import json, sys, time
+from pathlib import Path
+from voxelmill.engine.reader import open_store
+
 def anonymous_mb():
-    """Memory of this process that no file stands behind."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(x.split()[1]) / 1024 for x in lines if x.startswith("RssAnon"))
+
+before, seen, end = anonymous_mb(), [], time.monotonic() + 60 * float(sys.argv[2])
+for number, batch in enumerate(open_store(sys.argv[1]).batches(32, epochs=None)):
+    if number % 32 == 0:
+        seen.append(anonymous_mb() - before)
+        if time.monotonic() > end:
+            break
+print(json.dumps([number, seen]))
+"""
 
 
 def test_memory(benchmark, folder):
-    """Memory while epochs go by, above that before the store is opened."""
+    """Memory that no file stands behind, of a process in which epochs go by; above its start."""
     path = workloads.write_store(folder / "s.zarr", arrays_of("films")[0], "zstd")
-    before, seen = anonymous_mb(), []
-
-    def run():
-        reader, end = open_store(path), time.monotonic() + 60 * MINUTES
-        for number, _ in enumerate(reader.batches(BATCH, epochs=None)):
-            if number % 32 == 0:
-                seen.append(anonymous_mb() - before)
-                if time.monotonic() > end:
-                    return
-
-    benchmark.pedantic(run, rounds=1)
+    words = [sys.executable, "-c", _WATCHED, str(path), str(MINUTES)]
+    done = benchmark.pedantic(
+        lambda: subprocess.run(words, check=True, capture_output=True, text=True), rounds=1
+    )
+    batches, seen = json.loads(done.stdout)
     tenth = max(1, len(seen) // 10)
     benchmark.extra_info.update(
         table="memory",
         minutes=MINUTES,
+        batches=batches,
         first_tenth_mb=round(max(seen[:tenth]), 1),
         last_tenth_mb=round(max(seen[-tenth:]), 1),
         most_mb=round(max(seen), 1),

@@ -1,5 +1,6 @@
 """A spec as a loader: the same samples as its store, in any order, with no store."""
 
+import multiprocessing
 import os
 import pickle
 import threading
@@ -231,6 +232,12 @@ def test_it_pickles_without_its_threads(store, stream):
     assert isinstance(again, Stream)
     assert repr(again) == repr(stream)
     assert alike(again.batches(8), store.batches(8)) == 5
+
+
+def test_a_spawned_child_makes_its_own(store, stream):
+    next(stream.batches(8))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert flat(pool.apply(stream.__getitem__, (5,))) == flat(store[5])
 
 
 def test_a_forked_child_is_told():
