@@ -54,7 +54,7 @@ class Process:
         self.indexes, self.chunks = Kept(_INDEX_BYTES), Kept(_CHUNK_BYTES)
         self.checked: dict[str, NDArray[np.uint8]] = {}  # a bit a sample
         self.fixed: dict[str, NDArray[np.bool_]] = {}  # shards whose payloads are at even steps
-        self.cold = COLD_BATCHES // 8  # batches for which the kernel is still told ahead
+        self.cold = 0  # batches for which the kernel is still told ahead
         self.asked = Kept(_MOST_ASKED)  # shards that it was lately asked to read whole
         self._own = threading.local()
 
