@@ -7,6 +7,7 @@ taken and bounded in bytes.
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -29,6 +30,7 @@ from voxelmill.engine.order import Shuffle
 from voxelmill.engine.params import param_rows
 from voxelmill.engine.plan import Plan, open_plan
 from voxelmill.engine.reader import Reader
+from voxelmill.engine.recipes import Recipe
 from voxelmill.engine.sample import Field, Rows
 from voxelmill.engine.spec import Spec
 from voxelmill.engine.threads import Pool, Work
@@ -37,7 +39,7 @@ AHEAD_BYTES = 256 << 20
 _MOST_AHEAD = 64
 _AT_ONCE = 4096  # samples of which the parameters are drawn together
 
-_rendering = Lock()  # of all streams of a process: Numba's threads serve one caller at a time
+_rendering = Lock()
 
 
 def open_spec(
@@ -141,7 +143,8 @@ class Stream(Reader):
     def _here(self) -> "_Mill":
         """The threads of this process. Raises VoxelmillError in a child forked from one."""
         if self._mill is None:
-            self._mill = _Mill(self.plan.job(""), self.ahead_bytes)
+            job = self.plan.job("")
+            self._mill = _Mill(replace(job, recipe=InTurns(job.recipe)), self.ahead_bytes)
         if self._mill.process != os.getpid():
             raise VoxelmillError(
                 f"process {os.getpid()} was forked from {self._mill.process} after samples had "
@@ -165,6 +168,24 @@ class Stream(Reader):
             return f.shape, np.dtype(f.dtype)
         columns = (len(self.description.columns),) if name == "params" else None
         return columns, np.dtype(np.float64)
+
+
+class InTurns:
+    """A recipe that renders for one thread at a time, of all streams of a process.
+
+    Where Numba has neither TBB nor OpenMP, two callers at once end the process.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recipe, name)
+
+    def render(self, *arguments: Any) -> dict[str, Any]:
+        """As the recipe's."""
+        with _rendering:
+            return self._recipe.render(*arguments)
 
 
 class _AllMade(Made):
@@ -257,8 +278,7 @@ class _Task:
             if self.dropped:
                 return
             part = slice(first, min(first + step, len(draws)))
-            with _rendering:
-                arrays = render_batch(self._job, draws[part])
+            arrays = render_batch(self._job, draws[part])
             for f in self._job.description.fields:
                 if f.name in self._names and isinstance(f, Field):
                     self._place(batch, f, part, arrays[f.name])

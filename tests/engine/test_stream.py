@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 
@@ -193,6 +195,23 @@ def test_streams_in_threads_share_the_kernels(tmp_path):
     for t in threads:
         within(60, t.join)
     assert together == alone
+
+
+_BOTH = """
+import sys
+from voxelmill.engine import open_spec
+sets = ["count=64", "samples_per_shard=16", "ranges.size=64"]
+one = open_spec(sys.argv[1], sets, write_to=sys.argv[2])
+other = open_spec(sys.argv[1], [*sets, "seed=3"])
+print(sum(1 for _ in zip(one.batches(8), other.batches(8))))
+"""
+
+
+def test_two_mills_in_a_process_where_numba_serves_one_thread(tmp_path):
+    words = [sys.executable, "-c", _BOTH, str(FILMS), str(tmp_path / "x.zarr")]
+    environment = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "8\n"), done.stderr
 
 
 def test_faults_are_told_by_name(monkeypatch):
