@@ -64,13 +64,15 @@ def table(run):
     """Markdown of a run: said how, then a table of its cases."""
     load = "" if run["load"] is None else f", load at most {run['load']}"
     lines = [f"{run['date']} UTC, {run['machine']}{load}. `{run['command']}`", ""]
-    rest = [c for c in run["cases"] if c.get("table") not in ("reader", "idle", "memory")]
+    rest = [c for c in run["cases"] if c.get("table") not in ("reader", "idle", "memory", "first")]
     for workload in dict.fromkeys(c["workload"] for c in run["cases"] if "workload" in c):
         mine = [c for c in run["cases"] if c.get("workload") == workload]
         lines += [f"**{workload}**", "", *_reader(mine), ""]
     for c in run["cases"]:
         if c.get("table") == "idle":
             lines += [f"PyTorch, steps of 5 ms: idle {c['idle_share']:.1%} of the time.", ""]
+        if c.get("table") == "first":
+            lines += [f"First batch of 10^6 samples in 1,000 shards: {c['first_batch_ms']} ms.", ""]
         if c.get("table") == "memory":
             lines += [
                 f"Memory over {c['minutes']:g} minutes: {c['first_tenth_mb']} MB in the first "
