@@ -67,10 +67,10 @@ def test_what_is_saved_gives_the_same_tables_and_names_no_machine(run, tmp_path)
 
 def test_tables_go_to_their_places(run, tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text("# Speed\n<!-- table run -->\nold\n<!-- end -->\nmore\n")
+    readme.write_text("# Speed\n<!-- table run -->\nSTALE\n<!-- end -->\nmore\n")
     assert report(run, "--into", readme).returncode == 0
     text = readme.read_text()
-    assert "old" not in text
+    assert "STALE" not in text
     assert text.startswith("# Speed\n<!-- table run -->\n")
     assert text.endswith("<!-- end -->\nmore\n")
     report(run, "--into", readme)
