@@ -19,7 +19,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-NOWAIT = getattr(os, "RWFNOWAIT", 0)
+NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _PIECE = 8 << 20
 _MOST_OPEN, _LEAST_OPEN = 4096, 16
 _ABSENT = 2**64 - 1

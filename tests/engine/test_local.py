@@ -22,7 +22,15 @@ from voxelmill.engine.errors import StoreError
 from voxelmill.engine.local import LocalArrays
 from voxelmill.engine.location import Location
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
-from voxelmill.engine.shard_files import Damage, Files, Kept, ShardFile, place_in, read_index
+from voxelmill.engine.shard_files import (
+    NOWAIT,
+    Damage,
+    Files,
+    Kept,
+    ShardFile,
+    place_in,
+    read_index,
+)
 from voxelmill.engine.threads import Pool
 
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -493,6 +501,7 @@ from voxelmill.engine.access import open_access
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.group import read_description
 access = open_access(sys.argv[1], read_description(sys.argv[1]), check="never")
+access.start(np.arange(8), ["image"]).result()
 print("reading", flush=True)
 try:
     while True:
@@ -772,4 +781,20 @@ def test_loading_brings_a_file_into_the_page_cache(tmp_path):
     os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_DONTNEED)
     file.load()
     assert file.fill([bytearray(1 << 20)], 1 << 20, 1 << 20)
+    assert NOWAIT == os.RWF_NOWAIT
     file.expect(0, 100)
+
+
+def test_a_miss_of_the_page_cache_is_noticed(whole, monkeypatch):
+    """Then the disk is told of the batches that follow, for a while."""
+    arrays = LocalArrays(whole, stores.describe(), threads=1)
+    read(arrays, range(11))
+    assert arrays._here().cold == 0
+    read(arrays, [3, 4])
+    monkeypatch.setattr("voxelmill.engine.local_dense.preadv", lambda *_: -1)
+    monkeypatch.setattr(ShardFile, "fill", lambda self, *place: bool(self._rest(*place, 0)))
+    arrays = LocalArrays(whole, stores.describe(), threads=1)
+    for way in (["image"], ["mask"]):
+        arrays._here().cold = 0
+        assert stores.same(read(arrays, [5, 2], way), expected([5, 2], way))
+        assert arrays._here().cold > 0
