@@ -9,9 +9,9 @@ pixel, averaged and put in by maximum (it has no anti-aliased filling), and at o
 which is not anti-aliased at all.
 `extra_info` has microseconds a shape, the mean error of a shape's area, and the bound: the pixels
 that a shape touches, read and written once at the copy bandwidth measured here.
-What bounds ours is not memory but the instructions of the sweep, 100 ns a pixel row of a round
-24-gon and 200 of a spiky one, whose rows have more edges, to be sorted, and flatter ones, which
-touch more pixels each.
+What bounds ours is not memory but instructions: of 8 microseconds a spiky 24-gon (6 a round one),
+three (two) cut its edges at the pixel rows and test whether they cross; the rest is 15-20 ns for
+each edge in each of its rows, put on the canvas included.
 """
 
 import time

@@ -145,6 +145,33 @@ def test_inside_is_exactly_one_and_outside_exactly_zero():
     assert (canvas[0, 58:62, 250:350] == 1).all()
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_many_edges_of_one_sense_in_few_pixels_sum_exactly(turn):
+    # A comb: a row of it has 14 edges down that are added before, between or after 14 up.
+    teeth = 1 + np.repeat(np.arange(14) / 2, 4) + np.tile([0, 0, 0.25, 0.25], 14)
+    comb = np.stack([np.tile([4, 1, 1, 4], 14), teeth], 1)
+    comb = np.concatenate([comb, [(4, 40), (6, 40), (6, 1)]])[::turn]
+    (cover,), _ = patches([[comb]], False)
+    assert cover.shape == (5, 9)
+    np.testing.assert_array_equal(cover[:3, :7], 0.5)
+    np.testing.assert_array_equal(cover[:3, 7:], 0)
+    np.testing.assert_array_equal(cover[3:], 1)
+
+
+@pytest.mark.parametrize("width", [1, 15, 16, 17, 33, 1100])
+def test_rows_of_any_width(width):
+    canvas = np.zeros((2, 3, width), np.float32)
+    rings = [[[(0, 0.25), (0, width - 0.5), (3, width - 0.5), (3, 0.25)]]] * 2
+    raster.draw(canvas, np.array([0, 1]), *packed(rings), np.array([False, True]))
+    expected = np.ones(width)
+    expected[0] -= 0.25
+    expected[-1] -= 0.5
+    np.testing.assert_array_equal(canvas, np.broadcast_to(expected, canvas.shape))
+    found, _ = patches(rings, False, margin=1, canvas=(3, width))
+    for cover in found:
+        np.testing.assert_array_equal(cover, np.pad(canvas[0], 1))
+
+
 def test_what_lies_left_of_a_window_still_winds():
     ring = np.array([[1.0, -30.0], [5.0, -20.0], [5.0, 4.5], [1.0, 4.5]])
     (cover,), frames = patches([[ring]], False)
