@@ -6,7 +6,7 @@ flight, and has no rank in it: it goes on with other ranks and another batch siz
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple, Protocol
@@ -24,6 +24,7 @@ from voxelmill.engine.state import State
 __all__ = ["Batch", "Batches", "Begin", "Buffers", "Pending", "padded_rows"]
 
 Batch = dict[str, Any]
+_TOLD_AHEAD = 16  # steps: what a cold disk needs to stream
 _TOGETHER = 4096  # samples of which the order is computed in one call
 
 
@@ -63,6 +64,7 @@ class Batches(Iterator[Batch]):
             `Rows`, zeros behind, and "<field>_count" with how many rows the sample has, which may
             be more than there is room for.
     convert: crops and scaling, for the epoch of each step.
+    expect: is told what will be read `_TOLD_AHEAD` steps on, so that a cold disk begins with it.
 
     With end="pad" each batch has "padded", (sample,) bool. When it has stopped, or a loop over it
     was left, another `for` goes on where it stands: behind a whole epoch with the next.
@@ -80,6 +82,7 @@ class Batches(Iterator[Batch]):
         out: Sequence[Buffers] | None = None,
         rows: Mapping[str, int] | None = None,
         convert: Convert | None = None,
+        expect: Callable[[NDArray[np.int64], Sequence[str]], None] | None = None,
     ) -> None:
         _refuse_bad(order, ahead, epochs)
         self.order, self.names = order, list(names)
@@ -88,9 +91,10 @@ class Batches(Iterator[Batch]):
         if self._out is not None:
             _refuse_buffers(self._out, order.batch)
             ahead = min(ahead, len(self._out) - 1)
-        self._ahead, self._convert = ahead, convert
+        self._ahead, self._convert, self._expect = ahead, convert, expect
         self._first = order.epoch
         self._queue: deque[tuple[_Step, Pending | None]] = deque()
+        self._told: deque[_Step] = deque()
         self._stopped = False
         self._go_to(order.epoch, order.start)
 
@@ -176,6 +180,7 @@ class Batches(Iterator[Batch]):
     def _go_to(self, epoch: int, delivered: int) -> None:
         """Stand at a position of an epoch: nothing in flight, no step planned."""
         queue, self._queue = self._queue, deque()
+        self._told.clear()
         if self._out is not None:  # what is under way still writes into the buffers
             _wait(queue)
         if delivered and not replace(self.order, epoch=epoch, start=delivered).steps:
@@ -204,7 +209,7 @@ class Batches(Iterator[Batch]):
     def _fill(self) -> None:
         """Have the next batch and `ahead` more under way."""
         while len(self._queue) <= self._ahead:
-            step = next(self._steps, None)
+            step = self._next_step()
             if step is None:
                 return
             pending = None
@@ -215,6 +220,15 @@ class Batches(Iterator[Batch]):
                 pending = self._begin(step.indices, self.names, out, convert)
                 self._begun += 1
             self._queue.append((step, pending))
+
+    def _next_step(self) -> _Step | None:
+        """The next step to begin, after telling of those that come behind it."""
+        ahead = _TOLD_AHEAD if self._expect is not None else 0
+        while len(self._told) <= ahead and (step := next(self._steps, None)) is not None:
+            if self._expect is not None:
+                self._expect(step.indices, self.names)
+            self._told.append(step)
+        return self._told.popleft() if self._told else None
 
     def _buffers(self, size: int) -> Buffers | None:
         if self._out is None:

@@ -17,6 +17,7 @@ from voxelmill.engine.batches import Batch, Batches, Begin, Buffers, Pending
 from voxelmill.engine.columns import Params
 from voxelmill.engine.convert import Convert
 from voxelmill.engine.group import describe, read_group, state_in
+from voxelmill.engine.local import LocalArrays
 from voxelmill.engine.location import Location
 from voxelmill.engine.made import Made
 from voxelmill.engine.nearest import did_you_mean
@@ -243,6 +244,7 @@ class Reader:
             out=out,
             rows=padded,
             convert=convert,
+            expect=self._expect if order.shuffle == "shard" and not self.follow else None,
         )
 
     def start(
@@ -263,6 +265,11 @@ class Reader:
     ) -> Pending:
         """`start` without its checks: for indices and names that `checked` gave."""
         return self._access.start(indices, names, out, convert)
+
+    def _expect(self, indices: NDArray[np.int64], names: Sequence[str]) -> None:
+        """Tell a local store what will be read; others have no use for it."""
+        if isinstance(self._access, LocalArrays):
+            self._access.expect(indices, names)
 
     def params_of(self, index: int) -> NDArray[np.float64]:
         """The row of `params` of one sample, (column,) in the order of `description.columns`."""

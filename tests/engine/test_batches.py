@@ -472,3 +472,29 @@ def test_no_thread_is_left(reader):
     for _ in range(3):
         next(reader.batches(2))
     assert threading.active_count() - before <= 8
+
+
+def test_what_comes_is_told_before_it_is_read():
+    told, begun = [], []
+
+    class Done:
+        def __init__(self, indices):
+            self.indices = indices
+
+        def result(self):
+            return {"index": self.indices}
+
+    def begin(indices, names, out=None, convert=None):
+        begun.append(indices.tolist())
+        return Done(indices)
+
+    order = Order(count=100, batch=2, seed=3, epoch=0, shuffle="shard", samples_per_shard=8)
+    batches = Batches(
+        begin, order, ["x"], digest="a:b:c", ahead=1, expect=lambda i, n: told.append(i.tolist())
+    )
+    first = next(batches)["index"].tolist()
+    assert told[0] == begun[0] == first
+    assert len(told) == len(begun) + 16
+    rest = [batch["index"].tolist() for batch in batches]
+    assert told == begun == [first, *rest]
+    assert sorted(i for step in told for i in step) == list(range(100))
