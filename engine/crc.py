@@ -30,4 +30,4 @@ def crc32c_at() -> Callable[[int, int], int]:
 def crc32c_holding(address: int, size: int) -> int:
     """The same through the package's function, which holds the GIL."""
     memory = (ctypes.c_uint8 * size).from_address(address)
-    return int(google_crc32c.value(np.frombuffer(memory, np.uint8)))
+    return int(google_crc32c.value(np.ctypeslib.as_array(memory)))

@@ -71,7 +71,7 @@ class LocalArrays:
             if isinstance(f, Field):
                 self._dense[f.name] = Dense(*arguments, f, committed(f.name), self._rules)
             else:
-                self._ragged[f.name] = ragged_rows(f, arguments, committed, self._rules)
+                self._ragged[f.name] = ragged_rows(f, *arguments, committed, self._rules)
         self._nbytes = sum(dense.nbytes for dense in self._dense.values()) * description.count
         self._params: ParamsTable | None = None
         if description.columns:

@@ -33,7 +33,7 @@ class Target:
 
     def __init__(self, array: NDArray[Any]) -> None:
         flat = array.reshape(-1).view(np.uint8)
-        self.view, self.address, self.crc = memoryview(flat), flat.ctypes.data, bytearray(4)
+        self.view, self.address, self.crc = flat.data, flat.ctypes.data, bytearray(4)
 
 
 class Dense(ShardArray):
@@ -162,7 +162,7 @@ class Dense(ShardArray):
         """
         if self._packed or not self._quick:
             return False
-        size, view = self.nbytes, memoryview(out.reshape(-1).view(np.uint8))
+        size, view = self.nbytes, out.reshape(-1).view(np.uint8).data
         shards, slots = np.divmod(samples, self.description.samples_per_shard)
         files: dict[int, ShardFile] = {}
         try:

@@ -1,6 +1,6 @@
 """Ragged rows and params of a local store: small chunks, kept in memory once they were read."""
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -8,6 +8,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from voxelmill.engine.description import Description
 from voxelmill.engine.layout import ROWS, start_name, stored_dtype
 from voxelmill.engine.local_shards import Process, Rules, ShardArray
 from voxelmill.engine.sample import Ragged, Rows
@@ -124,8 +125,9 @@ class RaggedRows(ShardArray):
 
 
 def ragged_rows(
-    field: Ragged, arguments: Sequence[Any], committed: Any, rules: Rules
+    field: Ragged, path: Path, description: Description, committed: Any, rules: Rules
 ) -> RaggedRows:
     """A ragged field with its starts."""
-    starts = ShardArray(*arguments, start_name(field), committed(start_name(field)), rules)
-    return RaggedRows(field, starts, *arguments, field.name, committed(field.name), rules)
+    name = start_name(field)
+    starts = ShardArray(path, description, name, committed(name), rules)
+    return RaggedRows(field, starts, path, description, field.name, committed(field.name), rules)

@@ -42,7 +42,8 @@ class ShardFile:
     __slots__ = ("__weakref__", "_map", "fd", "size")
 
     def __init__(self, path: str) -> None:
-        self.fd, self._map = -1, None
+        self.fd = -1
+        self._map: mmap.mmap | None = None
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.size = os.fstat(self.fd).st_size
 

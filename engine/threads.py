@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
+from typing import Any
 
 Task = Callable[[], None]
 
@@ -75,6 +76,6 @@ def _run(queue: "SimpleQueue[tuple[Task, SimpleQueue[BaseException | None]] | No
         del item, task, ended  # or an idle thread would keep the arrays of a batch
 
 
-def _stop(queue: "SimpleQueue[object]", threads: int) -> None:
+def _stop(queue: "SimpleQueue[Any]", threads: int) -> None:
     for _ in range(threads):
         queue.put(None)
