@@ -48,7 +48,9 @@ class JaxBatches(Iterator[Batch]):
         self._at = self._position()
 
     def __iter__(self) -> "JaxBatches":
-        """Itself; when it had stopped, the next epochs."""
+        """Itself; behind a whole epoch, also if its end was not met, the next."""
+        if not self._queue and self._at.get("delivered") == 0:
+            self.load_state_dict(self._at)
         return self
 
     def __len__(self) -> int:

@@ -110,9 +110,10 @@ class TorchStream(IterableDataset[Batch]):
         batches, (epoch, delivered, goes_on) = self._stream(), self._standing()
         if delivered and not goes_on:
             epoch, delivered = epoch + 1, 0
-            batches.set_epoch(epoch)
+        # Anew in each case: who took exactly `len` batches has not met the end of the last epoch.
+        self._go_to(batches, epoch, delivered)
         self._stand(epoch, delivered, goes_on=False)
-        self._pass = _Pass(self, iter(batches))
+        self._pass = _Pass(self, batches)
         return self._pass
 
     def set_epoch(self, epoch: int) -> None:
@@ -124,8 +125,7 @@ class TorchStream(IterableDataset[Batch]):
         if at == epoch and goes_on:
             return
         if self._batches is not None:
-            state = self._stream().state_dict()
-            self._batches.load_state_dict(state | {"epoch": epoch, "delivered": 0})
+            self._go_to(self._stream(), epoch, 0)
         self._stand(epoch, 0, goes_on=False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -181,6 +181,11 @@ class TorchStream(IterableDataset[Batch]):
         self._batches = self._worker = self._pass = None
         self._built, self._loaded = (), False
 
+    @staticmethod
+    def _go_to(batches: Batches, epoch: int, delivered: int) -> None:
+        position = {"epoch": epoch, "delivered": delivered}
+        batches.load_state_dict(batches.state_dict() | position)
+
     def _standing(self) -> tuple[int, int, bool]:
         epoch, delivered, goes_on = self._shared[:_WORKERS].tolist()
         return epoch, delivered, bool(goes_on)
@@ -213,8 +218,7 @@ class TorchStream(IterableDataset[Batch]):
         if self._batches is None or built != self._built:
             epoch, delivered, _ = self._standing()
             batches = self._made(epoch)
-            if delivered:
-                batches.load_state_dict(batches.state_dict() | {"delivered": delivered})
+            self._go_to(batches, epoch, delivered)
             self._batches, self._built = batches, built
         return self._batches
 

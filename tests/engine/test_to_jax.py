@@ -89,6 +89,13 @@ found["next epoch"] = indices(first) == indices(
 first.set_epoch(5)
 found["epoch"] = indices(first) == indices(reader.batches(4, seed=3, end="uneven", epoch=5))
 
+found["by length"] = True
+for ahead in (0, 2):
+    counted = jax_batches(reader.batches(4, seed=3), ahead=ahead)
+    for epoch in range(3):
+        due = indices(reader.batches(4, seed=3, epoch=epoch))
+        found["by length"] &= indices(counted, len(counted)) == due
+
 # An error comes at its batch, and nothing is lost
 file = next((reader.path / "image" / "c" / "1").rglob("0"))
 stream = jax_batches(open_store(reader.path).batches(2, False, fields=DENSE), ahead=3)
@@ -148,6 +155,7 @@ def test_the_position_is_of_what_was_handed_over(four):
     assert four["left early"]
     assert four["next epoch"]
     assert four["epoch"]
+    assert four["by length"]
 
 
 def test_an_error_comes_at_its_batch_and_nothing_is_lost(four):

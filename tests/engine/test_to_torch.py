@@ -91,6 +91,12 @@ def test_each_for_is_an_epoch_also_after_an_early_end(reader):
     assert stream.state_dict()["epoch"] == 8
 
 
+def test_exactly_its_length_taken_is_an_epoch(reader):
+    stream = TorchStream(reader, 4, seed=3)
+    for epoch in range(3):  # the end is never met, as in the trainer of Hugging Face
+        assert _indices(stream, len(stream)) == _epoch(reader, epoch=epoch)
+
+
 def test_an_older_pass_is_refused_when_another_has_begun(reader):
     stream = TorchStream(reader, 4, seed=3)
     older = iter(stream)
