@@ -7,6 +7,7 @@ from pathlib import Path
 
 from voxelmill.engine.commit import (
     FileState,
+    Record,
     fits,
     read_manifest,
     read_records,
@@ -17,6 +18,7 @@ from voxelmill.engine.errors import StoreError
 from voxelmill.engine.files import partials
 from voxelmill.engine.group import Json, describe, read_group, state_in
 from voxelmill.engine.layout import array_metadata
+from voxelmill.engine.location import Location
 
 _REMAKE = "run the same `voxelmill make` again: it makes this shard anew"
 _REMOVE = "remove this file, then run the same `voxelmill make` again: it makes this shard anew"
@@ -41,7 +43,7 @@ def check(path: str | Path, progress: Callable[[int, int], None] | None = None) 
 
     progress: called with (shards looked at, shards). Raises StoreError if there is no store.
     """
-    store, group = Path(path), read_group(path)
+    store, group = Location(path).path, read_group(path)
     description = describe(store, group)
     problems = [*_metadata(store, description), *_consolidated(group, description)]
     due, found = _due(store, group, description)
@@ -54,7 +56,45 @@ def check(path: str | Path, progress: Callable[[int, int], None] | None = None) 
             problems.append(Problem(shard, name, "the shard is not made yet", _REMAKE))
         if progress:
             progress(shard + 1, description.shards)
+    problems += _records(store, group, description)
     return [*problems, *_leftovers(store, description)]
+
+
+def contradicted(
+    store: Path, description: Description, records: Mapping[int, Record]
+) -> Iterator[tuple[int, str]]:
+    """(shard, file) of records that neither `commits.bin` nor the file itself bears out.
+
+    A shard that was made anew on another class of machine has another record, which its files do
+    bear out; what fits `commits.bin` is not hashed.
+    """
+    try:
+        due = read_manifest(store, description)
+    except StoreError:
+        return
+    for shard, record in records.items():
+        for name, state in record.files.items():
+            file = store / name
+            other = due[shard].get(name, state) != state
+            if other and file.is_file() and _hash(file) != state.xxh3_128:
+                yield shard, name
+                break
+
+
+def _records(store: Path, group: Json, description: Description) -> Iterator[Problem]:
+    """Commit records of a whole store, of which readers see `commits.bin` only."""
+    if state_in(group) != "whole":
+        return
+    records = read_records(store, description)
+    for path in sorted((store / "commits").glob("*.json")):
+        shard = int(path.stem) if path.stem.isdecimal() else description.shards
+        fitting = shard in records and fits(records[shard], description)
+        if shard < description.shards and not fitting:
+            what = "is no record of this shard"
+            yield Problem(shard, f"commits/{path.name}", what, _REMAKE)
+    for shard, name in contradicted(store, description, records):
+        what = f"its hash of {name} is not that of commits.bin"
+        yield Problem(shard, f"commits/{record_path(store, shard).name}", what, _REMAKE)
 
 
 def _metadata(store: Path, description: Description) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voxelmill.engine.check import Problem, check
+from voxelmill.engine.check import Problem, check, contradicted
 from voxelmill.engine.commit import (
     MANIFEST,
     fits,
@@ -105,13 +105,15 @@ def missing(path: str | Path) -> list[int]:
     """The shards still to be made, ascending.
 
     By the records, whatever the state says, and by the sizes of the files: a shard that lost a
-    file or its end is made again.
+    file or its end is made again, and so is one whose record `commits.bin` and its files deny.
     """
     store, description = Path(path), read_description(path)
+    records = read_records(store, description)
+    wrong = {shard for shard, _ in contradicted(store, description, records)}
     whole = {
         shard
-        for shard, record in read_records(store, description).items()
-        if fits(record, description) and present(store, record.files)
+        for shard, record in records.items()
+        if shard not in wrong and fits(record, description) and present(store, record.files)
     }
     return [shard for shard in range(description.shards) if shard not in whole]
 
@@ -218,10 +220,11 @@ def _refuse_foreign(store: Path, description: Description) -> None:
 
 
 def _refuse_other(store: Path, existing: Description, wanted: Description) -> None:
-    """By digests and layout: a path in a spec may change."""
+    """By digests, layout and split: a path in a spec may change."""
     same = ("content_digest", "layout_digest", "recipe", "recipe_version", "samples_per_shard")
-    if all(getattr(existing, n) == getattr(wanted, n) for n in (*same, "fields", "columns")):
-        return
+    alike = all(getattr(existing, n) == getattr(wanted, n) for n in (*same, "fields", "columns"))
+    if alike and existing.spec.get("split") == wanted.spec.get("split"):
+        return  # with another split, samples that were trained on would be tested on
     lines = differences(existing.spec, wanted.spec)
     old, new = (
         {n: getattr(d, n) for n in (*same[2:], "inputs") if n not in d.spec}

@@ -9,6 +9,7 @@ import pytest
 import stores
 import tensorstore
 import xarray
+import xxhash
 import zarr
 
 from voxelmill.engine.commit import read_manifest, record_path
@@ -25,6 +26,7 @@ from voxelmill.engine.store import (
     create,
     finish,
     forget,
+    grow,
     missing,
     read_description,
     remove_leftovers,
@@ -183,6 +185,16 @@ def test_another_spec_is_refused_key_by_key(store):
     create(store, replace(d, spec={**d.spec, "inputs": "elsewhere"}))  # same digests: the same
 
 
+@pytest.mark.parametrize("count", [11, 15])
+def test_another_split_is_refused_also_when_it_grows(store, count):
+    before = stores.contents(store)
+    d = stores.describe(count)
+    split = {"val": 0.3, "test": 0.6, "by": "subject"}
+    with pytest.raises(StoreError, match=r"split\.test: 0\.2 in the store, 0\.6 in the spec"):
+        grow(store, replace(d, spec={**d.spec, "split": split}))
+    assert stores.contents(store) == before
+
+
 def test_a_newer_format_is_refused(store):
     group = json.loads((store / "zarr.json").read_text())
     group["attributes"]["voxelmill"]["format"] = 99
@@ -287,6 +299,40 @@ def test_a_record_that_is_damaged_is_as_none(store):
     assert committed(store) == {0, 2}
     assert [p.shard for p in check(store)] == [1]
     assert "is not made yet" in str(check(store)[0])
+
+
+@pytest.mark.parametrize("what", ["hash", "words", "not utf-8"])
+def test_a_damaged_record_of_a_whole_store_is_seen_and_spoils_no_manifest(store, what):
+    before, path = stores.contents(store), record_path(store, 1)
+    text = path.read_bytes()
+    record = json.loads(text)
+    first = record["files"]["image/c/1/0/0"]["xxh3_128"].encode()
+    other = first[:-1] + (b"0" if first[-1:] != b"0" else b"1")
+    damaged = {"hash": text.replace(first, other), "words": text[1:], "not utf-8": b"\xff" + text}
+    path.write_bytes(damaged[what])
+    (problem,) = check(store)
+    assert (problem.shard, problem.file) == (1, "commits/00000001.json")
+    assert "run the same `voxelmill make` again" in problem.cure
+    assert missing(store) == [1]
+    with pytest.raises(StoreError, match="shard 1 is not made yet"):
+        finish(store)
+    assert stores.contents(stores.make(store)) == before
+    assert check(store) == []
+
+
+def test_a_shard_made_anew_on_another_machine_may_differ_from_the_manifest(store):
+    d = stores.describe()
+    image = store / "image/c/1/0/0"
+    _flip(image)
+    record = json.loads(record_path(store, 1).read_text())
+    record["files"]["image/c/1/0/0"]["xxh3_128"] = xxhash.xxh3_128_hexdigest(image.read_bytes())
+    record_path(store, 1).write_text(json.dumps(record))
+    assert missing(store) == []
+    finish(store)
+    assert (check(store), read_manifest(store, d)[1]["image/c/1/0/0"].xxh3_128) == (
+        [],
+        record["files"]["image/c/1/0/0"]["xxh3_128"],
+    )
 
 
 def test_leftovers_of_the_dead_are_named_and_removed(store):
