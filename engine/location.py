@@ -7,6 +7,7 @@ refused.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from voxelmill.engine.errors import StoreError
 from voxelmill.engine.faults import AbsentError, explained
 
 SCHEMES = ("s3", "gs", "http", "https")
+_ONE_SLASH = re.compile(rf"^((?:{'|'.join(SCHEMES)}):)/(?=[^/])", re.IGNORECASE)
 FIRST_CONTACT_S = 30.0  # a wrong address shall say so soon
 
 _FIRST = {"max_retries": 3, "initial_delay": "200ms", "max_delay": "1s"}
@@ -33,6 +35,8 @@ class Location:
 
     def __init__(self, place: "str | Path | Location") -> None:
         text = str(place)
+        if isinstance(place, Path):  # which makes one slash of two
+            text = _ONE_SLASH.sub(r"\1//", text)
         scheme = text.partition("://")[0].lower() if "://" in text else ""
         if scheme == "file":
             text, scheme = text.partition("://")[2], ""

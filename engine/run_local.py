@@ -7,6 +7,7 @@ from pathlib import Path
 
 from voxelmill.engine import store
 from voxelmill.engine.errors import StoreError, VoxelmillError
+from voxelmill.engine.location import Location
 from voxelmill.engine.mill import Clock, mill
 from voxelmill.engine.owner import own
 from voxelmill.engine.plan import Plan, open_plan
@@ -63,7 +64,7 @@ def make(
     plan = (
         source if isinstance(source, Plan) else open_plan(source, overrides, recipe_file, skip_bad)
     )
-    path = Path(path)
+    path = _folder(path)
     if workers < 1 or (batch is not None and batch < 1):
         raise ValueError(f"workers {workers} and batch {batch} must be 1 or more")
     start = time.monotonic()
@@ -98,6 +99,17 @@ def missing_samples(plan: Plan, path: str | Path, shards: range | None = None) -
         whole = {s for s in both if s not in lacking and d.samples_in(s) == there.samples_in(s)}
     run = range(d.shards) if shards is None else shards
     return sum(d.samples_in(s) for s in run if 0 <= s < d.shards and s not in whole)
+
+
+def _folder(path: str | Path) -> Path:
+    """Where to make the store; a URL is refused, with no secret that stands in it."""
+    place = Location(path)
+    if not place.is_local:
+        raise StoreError(
+            f"{place}: a store is made in a folder of this machine; make it there with -o, then "
+            "copy it"
+        )
+    return place.path
 
 
 def _asked(plan: Plan, path: Path, shards: range | None) -> range:

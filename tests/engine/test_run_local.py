@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import mills
 import pytest
@@ -47,6 +48,17 @@ def test_a_spec_can_be_given_in_any_form(tmp_path, due):
     make(file, tmp_path / "a", recipe_file=mills.DOTS, overrides=["count=40"])
     make(mills.dots().spec, tmp_path / "b")
     assert stores.contents(tmp_path / "a") == stores.contents(tmp_path / "b") == due
+
+
+@pytest.mark.parametrize("of", [str, Path])
+@pytest.mark.parametrize("url", ["s3://bucket/x.zarr", "https://ann:dear@host/x.zarr"])
+def test_a_url_is_refused_with_no_secret_and_nothing_is_made(tmp_path, monkeypatch, url, of):
+    monkeypatch.chdir(tmp_path)
+    for command in (lambda place: make(mills.dots(), place), check):
+        with pytest.raises(StoreError, match=r"folder of this machine|was given with") as caught:
+            command(of(url))
+        assert "dear" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_workers_and_batches_are_numbers_from_1(tmp_path):
