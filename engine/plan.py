@@ -15,7 +15,14 @@ from voxelmill.engine.layout import ROWS
 from voxelmill.engine.mill import CHANNEL_BYTES, Job, batch_size
 from voxelmill.engine.params import param_columns
 from voxelmill.engine.sample import Field, Ragged
-from voxelmill.engine.spec import Spec, content_digest, layout_digest, read_spec, spec_dict
+from voxelmill.engine.spec import (
+    Spec,
+    content_digest,
+    from_dict,
+    layout_digest,
+    read_spec,
+    spec_dict,
+)
 
 MOST_SAMPLES = 1024
 MOST_SHARD_BYTES = 320 << 20
@@ -82,7 +89,12 @@ def open_plan(
     skip_bad: bool = False,
 ) -> Plan:
     """Read and check a spec and its inputs; SpecError or SourceError tell all that is wrong."""
-    spec = source if isinstance(source, Spec) else read_spec(source, overrides, recipe_file)
+    if isinstance(source, Spec):
+        # As from a file: checked, and words in the one order in which they are drawn, whatever
+        # the order in which a program gave them.
+        spec = from_dict(spec_dict(source), source.folder, source.recipe_file)
+    else:
+        spec = read_spec(source, overrides, recipe_file)
     recipe: Any = spec.module
     inputs = None
     if hasattr(recipe, "Inputs"):

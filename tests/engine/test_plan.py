@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import mills
+import numpy as np
 import pytest
 
 from voxelmill.engine.draw import Choice, Fixed, Integer, LogUniform, TruncatedNormal, Uniform
 from voxelmill.engine.errors import SpecError
+from voxelmill.engine.mill import draw_batch
 from voxelmill.engine.plan import default_samples_per_shard, open_plan
 from voxelmill.engine.plan_page import describe, distributions, estimate_seconds, facts
 from voxelmill.engine.progress import duration
@@ -35,6 +38,18 @@ def test_files_shards_and_bytes_are_as_planned(tmp_path, plan):
     if "semantic" in said["bytes_a_sample"]:
         whole = sum(_bytes(path, array) for array in said["bytes_a_sample"])
         assert 0.7 < said["bytes"] / whole < 1.3
+
+
+def test_a_spec_made_by_a_program_is_as_one_from_a_file():
+    plan = open_plan(mills.FILMS, ["count=6", "ranges.size=64"])
+    ranges = plan.spec.ranges
+    turned = Choice(dict(reversed(list(ranges.classes.weights.items()))))
+    again = open_plan(replace(plan.spec, ranges=replace(ranges, classes=turned)))
+    assert again.description.content_digest == plan.description.content_digest
+    for a, b in zip(*(draw_batch(p.job(""), range(6)) for p in (plan, again)), strict=True):
+        np.testing.assert_array_equal(a.params.objects, b.params.objects)
+    with pytest.raises(SpecError, match="negative_share: 2 is above 1"):
+        open_plan(replace(plan.spec, ranges=replace(ranges, negative_share=2.0)))
 
 
 def test_shards_of_1024_where_files_stay_small():
