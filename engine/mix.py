@@ -8,8 +8,11 @@ runs through epochs of its own: when all its samples were taken, it is permuted 
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voxelmill.engine.order import Order
 from voxelmill.engine.permutation import Indices, slot_shuffled
@@ -55,13 +58,29 @@ class MixedOrder(Order):
 
     def _drawn(self, positions: Indices) -> tuple[Indices, Indices]:
         """Which store, and which draw of it since the first epoch, stands at each position."""
-        block, slot = np.divmod(positions + self.epoch * self.count, BLOCK)
+        block, place = np.divmod(positions + self.epoch * self.count, BLOCK)
+        store, draw = np.empty_like(place), np.empty_like(place)
         for b in np.unique(block).tolist():
             here = block == b
-            slot[here] = slot_shuffled(slot[here], BLOCK, seed=self.seed, block=b)
-        starts = np.cumsum([0, *self.slots])
-        store = np.searchsorted(starts, slot, "right") - 1
-        return store, block * np.array(self.slots)[store] + slot - starts[store]
+            stores, draws = _block(self.slots, self.seed, b)
+            store[here], draw[here] = stores[place[here]], draws[place[here]]
+        return store, block * np.array(self.slots)[store] + draw
+
+
+@lru_cache(maxsize=2)
+def _block(slots: tuple[int, ...], seed: int, block: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Which store stands at each position of a block, and how many of its are before it there.
+
+    Counted, and not the number of the permuted slot: draws of a store are to be in their order
+    along the stream, or a store far smaller than a block would be drawn with repeats. 0.5 MiB.
+    """
+    slot = slot_shuffled(np.arange(BLOCK), BLOCK, seed=seed, block=block)
+    starts = np.cumsum([0, *slots])
+    store = np.searchsorted(starts, slot, "right") - 1
+    positions = np.argsort(store, kind="stable")
+    draw = np.empty(BLOCK, np.int32)
+    draw[positions] = np.arange(BLOCK) - np.repeat(starts[:-1], slots)
+    return store.astype(np.int32), draw
 
 
 def shares(weights: list[float], stores: int) -> tuple[int, ...]:

@@ -67,9 +67,13 @@ def test_weights_are_met_and_each_store_runs_through_its_own_epochs(paths, weigh
     draws = order._drawn(np.arange(2 * BLOCK))
     shares = np.bincount(draws[0][:BLOCK]) / BLOCK
     np.testing.assert_allclose(shares, np.array(weights) / sum(weights), atol=1 / BLOCK)
-    for k in range(3):  # each draw of a store once: so each sample once in each of its epochs
-        own = np.sort(draws[1][draws[0] == k])
+    samples = order.samples(np.arange(2 * BLOCK))
+    for k, size in enumerate(COUNTS):  # each sample once before one comes again
+        own = draws[1][draws[0] == k]
         np.testing.assert_array_equal(own, np.arange(len(own)))
+        epochs = samples[draws[0] == k][: len(own) // size * size].reshape(-1, size)
+        first = sum(COUNTS[:k])
+        assert (np.sort(epochs) == np.arange(first, first + size)).all()
     short = np.bincount(draws[0][:1000], minlength=3) / 1000  # also in any short part
     np.testing.assert_allclose(short, shares, atol=0.05)
     # random access gives what the whole gives, over the ends of epochs
