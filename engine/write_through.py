@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+from weakref import finalize
 
 from numpy.typing import ArrayLike, NDArray
 
@@ -30,7 +31,7 @@ from voxelmill.engine.stream import InTurns
 class WriteThrough(Reader):
     """A store that this process makes while it reads it; `[i]` waits for the shard of `i`.
 
-    Raises what `make` raises, also later, when a batch is asked for that will never come.
+    The making ends when it is closed, or dropped together with all batches of it. Raises what `make` raises, also later, when a batch is asked for that will never come.
     """
 
     def __init__(self, plan: Plan, path: Path) -> None:
@@ -39,6 +40,7 @@ class WriteThrough(Reader):
         self._maker.wait_opened()
         super().__init__(path, follow=True)
         self._made = _Coming(self._made, self.description)
+        finalize(self, self._maker.stop)  # also at exit: threads must not outlive the interpreter
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it only follows what this one makes."""

@@ -317,6 +317,20 @@ def test_write_to_tells_what_went_wrong(monkeypatch, tmp_path):
         open_spec(dots(40, 8, "seed=6"), write_to=tmp_path / "y.zarr")
 
 
+def test_a_process_ends_while_its_store_is_made(tmp_path):
+    code = """
+import sys
+from voxelmill.engine import open_spec, open_store
+sets = ["count=400", "samples_per_shard=8", "ranges.size=64"]
+reading = open_spec(sys.argv[1], sets, write_to=sys.argv[2]).batches(4)
+next(reading)
+"""
+    words = [sys.executable, "-c", code, str(FILMS), str(tmp_path / "x.zarr")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 0 < len(open_store(tmp_path / "x.zarr", partial=True).available()) < 400
+
+
 def test_write_to_in_another_process_follows(tmp_path):
     stream = open_spec(dots(), write_to=tmp_path / "x.zarr")
     there = pickle.loads(pickle.dumps(stream))
