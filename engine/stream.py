@@ -127,6 +127,9 @@ class Stream(Reader):
         mill.flights.enter(flight)
         return flight
 
+    def expect(self, indices: NDArray[np.int64], names: Sequence[str]) -> None:
+        """Nothing: a mill has no disk to hurry."""
+
     def column(self, number: int) -> NDArray[np.float64]:
         """Column `number` of `params`, (count,) float64: the first call draws all samples."""
         if self._params is None:

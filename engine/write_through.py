@@ -31,7 +31,8 @@ from voxelmill.engine.stream import InTurns
 class WriteThrough(Reader):
     """A store that this process makes while it reads it; `[i]` waits for the shard of `i`.
 
-    The making ends when it is closed, or dropped together with all batches of it. Raises what `make` raises, also later, when a batch is asked for that will never come.
+    The making ends when it is closed, or dropped together with all batches of it. Raises what
+    `make` raises, also later, when a batch is asked for that will never come.
     """
 
     def __init__(self, plan: Plan, path: Path) -> None:
