@@ -127,9 +127,6 @@ class Stream(Reader):
         mill.flights.enter(flight)
         return flight
 
-    def expect(self, indices: NDArray[np.int64], names: Sequence[str]) -> None:
-        """Nothing: a mill has no disk to hurry."""
-
     def column(self, number: int) -> NDArray[np.float64]:
         """Column `number` of `params`, (count,) float64: the first call draws all samples."""
         if self._params is None:
@@ -155,6 +152,9 @@ class Stream(Reader):
                 "workers with 'spawn' or 'forkserver', or take none (in PyTorch, num_workers=0)"
             )
         return self._mill
+
+    def _expect(self, indices: NDArray[np.int64], names: Sequence[str]) -> None:
+        """Nothing: a mill has no disk to hurry."""
 
     def _bytes(self, samples: int, names: Sequence[str]) -> int:
         sizes = {f.name: f.nbytes for f in self.description.fields if isinstance(f, Field)}
