@@ -48,7 +48,7 @@ def main(folder: Path, target: Path, most: int = 6) -> None:
     figure.subplots_adjust(0.005, 0.55 / (4.2 * rows + 0.5), 0.995, 0.97, 0.01, 0.04)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=90)
-    Image.open(target).convert("RGB").quantize(96).save(target, optimize=True)
+    Image.open(target).convert("RGB").save(target, optimize=True)
 
 
 def draw(panel: plt.Axes, folder: Path, film: dict[str, str]) -> None:

@@ -13,7 +13,15 @@ from voxelmill.engine.pictures import SUFFIXES
 SHIPPED = Path(__file__).parent / "data" / "films" / "films.csv"
 SHIPPED_DONORS = Path(__file__).parent / "data" / "donors"
 COLUMNS = ("id", "image", "mask", "subject", "view", "devices", "source")
-_TRUTH = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+_TRUTH: dict[str, bool | None] = {
+    "": None,
+    "0": False,
+    "false": False,
+    "no": False,
+    "1": True,
+    "true": True,
+    "yes": True,
+}
 Found = tuple[list[Source], list[str]]
 
 

@@ -29,14 +29,14 @@ CACHE_BYTES = 256 * 2**20  # 400 films of 512 x 512 with their regions
 
 @dataclass(frozen=True)
 class Source:
-    """Where a film comes from. `devices`: whether it is known to show devices or implants."""
+    """Where a film comes from. `devices`: whether it shows devices or implants; None: unknown."""
 
     id: str
     image: Path
     mask: Path
     subject: str
     view: str = ""
-    devices: bool = False
+    devices: bool | None = None
     source: str = ""
     stack: Path | None = None
     region_names: frozenset[str] = frozenset()
@@ -117,9 +117,9 @@ class Films:
         return tuple(s.subject for s in self.sources)
 
     @property
-    def devices(self) -> NDArray[np.bool_]:
-        """Which of them are known to show devices or implants."""
-        return np.array([s.devices for s in self.sources], bool)
+    def devices(self) -> NDArray[np.float64]:
+        """1 where they are known to show devices or implants, 0 where not, NaN where unknown."""
+        return np.array([np.nan if s.devices is None else s.devices for s in self.sources], float)
 
     def table(self) -> dict[str, list[Any]]:
         """What a store records of them: columns id, subject, view, devices, source; no path."""

@@ -24,7 +24,7 @@ def param_columns(recipe: Recipe, inputs: Any) -> tuple[Column, ...]:
         _SAMPLE,
         Column("input", "1", "the input's id", tuple(inputs.ids)),
         Column("subject", "1", "the input's subject", subjects),
-        Column("devices", "1", "1: the input is known to show devices of its own"),
+        Column("devices", "1", "1: the input shows devices of its own, 0: none; NaN: unknown"),
         *(c for c in own if c.name != "input"),
     )
 

@@ -85,6 +85,11 @@ def open_films(inputs: FilmInputs, folder: str | Path = ".", skip_bad: bool = Fa
         raise SourceError("\n  ".join([f"{inputs.films}: no film left to use", *notes, *bad]))
     if bad:
         notes.append(f"{len(bad)} bad inputs left out (--skip-bad)")
+    if unknown := sum(source.devices is None for source, _ in good):
+        notes.append(
+            f"{unknown} films do not say whether they show devices, which would be objects that no "
+            "mask shows; say it in the column devices of a CSV"
+        )
     good.sort(key=lambda pair: pair[0].id)
     facts = [[s.id, s.subject, s.devices, *d] for s, d in good]
     text = dumps([facts, [digest for _, digest in cutouts]])
