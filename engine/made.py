@@ -15,7 +15,8 @@ class Made:
     """The samples of a store that are committed.
 
     shards: shard -> samples, of a store that is not whole when it is opened, kept up to date by
-    who waits for more; None where all are there. Raises StoreError for a damaged manifest.
+    who waits for more; None where all are there. state: that of the store, or "grown" if it was
+    whole with the count of `description`. Raises StoreError for a damaged manifest.
     """
 
     def __init__(self, location: Location, description: Description, state: str) -> None:
@@ -23,6 +24,8 @@ class Made:
         self.shards: dict[int, int] | None = None
         if state == "whole":
             manifest_entries(location, description)
+        elif state == "grown":  # and its samples are still where they were
+            pass
         elif not location.is_local:
             raise StoreError(
                 f"{location} is {state}, and a store that is not whole is read from a folder only: "

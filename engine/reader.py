@@ -5,6 +5,7 @@ and the numbers of its samples as "index". What is missing or damaged is an erro
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -80,21 +81,27 @@ class Reader:
         *,
         follow: bool = False,
         stall_s: float = 600.0,
+        grown_from: int | None = None,
         **access: Any,
     ) -> None:
+        """grown_from: the count with which a whole store was opened, by who opens it again."""
         self.location, self.partial, self.follow = Location(path), partial, follow
         self.stall_s, self._options = stall_s, access
         group = read_group(self.location)
         self.description = describe(self.location, group)
-        self._made = Made(self.location, self.description, state_in(group))
+        state: str = state_in(group)
+        if grown_from is not None and grown_from < self.description.count:
+            self.description, state = replace(self.description, count=grown_from), "grown"
+        self._made = Made(self.location, self.description, state)
         if follow:
             self._made.forget_short()
         elif not partial:
             self._made.refuse_unfinished()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """The path: arrays and caches stay in their process."""
-        return _reopened, (self.location, self.partial, self.follow, self.stall_s, self._options)
+        """The path and the count: arrays and caches stay in their process."""
+        options = self._options | {"grown_from": len(self)} if self.is_whole else self._options
+        return _reopened, (self.location, self.partial, self.follow, self.stall_s, options)
 
     def __repr__(self) -> str:
         """Stable, since loaders compare it when they resume."""

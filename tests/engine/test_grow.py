@@ -1,8 +1,10 @@
 """Kills: at every rename and fsync of create, of a shard, of finish and of grow."""
 
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,15 @@ import stores
 
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.reader import open_store
-from voxelmill.engine.store import check, create, grow, missing, read_description, state_of
+from voxelmill.engine.store import (
+    check,
+    create,
+    finish,
+    grow,
+    missing,
+    read_description,
+    state_of,
+)
 
 SHORT, LONG = 6, 11
 
@@ -162,3 +172,37 @@ def test_the_creators_versions_stay(tmp_path):
     grow(path, stores.describe(LONG, versions={"numpy": "9"}, device_class="another cpu"))
     d = read_description(path)
     assert (d.versions, d.device_class) == ({"numpy": "2"}, "some cpu")
+
+
+@pytest.mark.parametrize("way", ["preadv", "mmap", "tensorstore"])
+def test_a_reader_sent_to_a_process_keeps_its_count_while_the_store_grows(tmp_path, way):
+    path = stores.make(tmp_path / "x.zarr", stores.describe(SHORT))
+    data = pickle.dumps(open_store(path, way=way))
+    due = [open_store(path)[i] for i in range(SHORT)]
+
+    def same():
+        reader = pickle.loads(pickle.dumps(pickle.loads(data)))
+        assert (len(reader), reader.is_whole) == (SHORT, True)
+        (batch,) = reader.batches(SHORT, shuffle=False, fields=reader.names)
+        for name in reader.fields:
+            if name in ("objects", "runs"):
+                ends = batch[name].starts
+                rows = [batch[name].values[a:b] for a, b in pairwise(ends.tolist())]
+            else:
+                rows = batch[name]
+            for one, values in zip(due, rows, strict=True):
+                np.testing.assert_array_equal(values, one[name])
+        np.testing.assert_array_equal(batch["params"], [one["params"] for one in due])
+        with pytest.raises(IndexError):
+            reader[SHORT]
+
+    same()
+    long = stores.describe(LONG)
+    grow(path, long)
+    same()
+    for shard in missing(path):
+        stores.write(path, long, shard)
+        same()
+    finish(path)
+    same()
+    assert len(open_store(path)) == LONG
