@@ -90,6 +90,11 @@ def open_plan(
 ) -> Plan:
     """Read and check a spec and its inputs; SpecError or SourceError tell all that is wrong."""
     if isinstance(source, Spec):
+        if overrides or recipe_file:
+            raise ValueError(
+                f"overrides {list(overrides)} and recipe_file {recipe_file} are for the file or "
+                "text of a spec; give one, or change the Spec with dataclasses.replace"
+            )
         # As from a file: checked, and words in the one order in which they are drawn, whatever
         # the order in which a program gave them.
         spec = from_dict(spec_dict(source), source.folder, source.recipe_file)

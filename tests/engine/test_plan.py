@@ -48,6 +48,8 @@ def test_a_spec_made_by_a_program_is_as_one_from_a_file():
     assert again.description.content_digest == plan.description.content_digest
     for a, b in zip(*(draw_batch(p.job(""), range(6)) for p in (plan, again)), strict=True):
         np.testing.assert_array_equal(a.params.objects, b.params.objects)
+    with pytest.raises(ValueError, match=r"overrides \['count=3'\] .* are for the file or text"):
+        open_plan(plan.spec, ["count=3"])
     with pytest.raises(SpecError, match="negative_share: 2 is above 1"):
         open_plan(replace(plan.spec, ranges=replace(ranges, negative_share=2.0)))
 
