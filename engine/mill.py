@@ -69,9 +69,15 @@ def draw_batch(job: Job, indices: Iterable[int]) -> list[Draw[Any]]:
     return [Draw(job.recipe.draw(job.ranges, s, job.inputs), s) for s in streams]
 
 
+# One thread of a process at a time: where Numba has neither TBB nor OpenMP, two that call parallel
+# kernels at once end the process.
+_rendering = threading.Lock()
+
+
 def render_batch(job: Job, draws: Sequence[Draw[Any]]) -> dict[str, Any]:
     """The arrays of a micro-batch. Raises RecipeError where they are not what `fields` declares."""
-    arrays = job.recipe.render(job.ranges, draws, job.inputs, np)
+    with _rendering:
+        arrays = job.recipe.render(job.ranges, draws, job.inputs, np)
     try:
         samples = check_batch(job.description, arrays)
         if samples != len(draws):
@@ -88,10 +94,12 @@ def mill(
     shards: Iterable[int],
     made: Callable[[int, int], None] = lambda samples, nbytes: None,
     clock: Clock | None = None,
+    begun: Callable[[], None] = lambda: None,
 ) -> None:
     """Make and commit `shards`, in their order.
 
-    made(samples, bytes) is called from the writing thread as samples are written. A stage that
+    made(samples, bytes) is called from the writing thread as samples are written; begun() from this
+    one when a batch has been rendered: what is compiled is compiled. A stage that
     ends, for whatever reason, stops the one before it and lets those behind it finish what they
     have: after an error or Ctrl-C, shards that were rendered whole are still committed, and the
     one in hand is removed. The first error is raised here.
@@ -108,6 +116,7 @@ def mill(
         for shard, draws, last in drawn:
             arrays = clock.timed("render", render_batch, job, draws)
             params = param_rows(job.description.columns, draws, job.inputs)
+            begun()
             rendered.put((shard, arrays, params, last), _nbytes(arrays))
 
     def packing() -> None:

@@ -7,10 +7,8 @@ taken and bounded in bytes.
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -30,7 +28,6 @@ from voxelmill.engine.order import Shuffle
 from voxelmill.engine.params import param_rows
 from voxelmill.engine.plan import Plan, open_plan
 from voxelmill.engine.reader import Reader
-from voxelmill.engine.recipes import Recipe
 from voxelmill.engine.sample import Field, Rows
 from voxelmill.engine.spec import Spec
 from voxelmill.engine.threads import Pool, Work
@@ -38,8 +35,6 @@ from voxelmill.engine.threads import Pool, Work
 AHEAD_BYTES = 256 << 20
 _MOST_AHEAD = 64
 _AT_ONCE = 4096  # samples of which the parameters are drawn together
-
-_rendering = Lock()
 
 
 def open_spec(
@@ -144,7 +139,7 @@ class Stream(Reader):
         """The threads of this process. Raises VoxelmillError in a child forked from one."""
         if self._mill is None:
             job = self.plan.job("")
-            self._mill = _Mill(replace(job, recipe=InTurns(job.recipe)), self.ahead_bytes)
+            self._mill = _Mill(job, self.ahead_bytes)
         if self._mill.process != os.getpid():
             raise VoxelmillError(
                 f"process {os.getpid()} was forked from {self._mill.process} after samples had "
@@ -171,24 +166,6 @@ class Stream(Reader):
             return f.shape, np.dtype(f.dtype)
         columns = (len(self.description.columns),) if name == "params" else None
         return columns, np.dtype(np.float64)
-
-
-class InTurns:
-    """A recipe that renders for one thread at a time, of all streams of a process.
-
-    Where Numba has neither TBB nor OpenMP, two callers at once end the process.
-    """
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._recipe, name)
-
-    def render(self, *arguments: Any) -> dict[str, Any]:
-        """As the recipe's."""
-        with _rendering:
-            return self._recipe.render(*arguments)
 
 
 class _AllMade(Made):

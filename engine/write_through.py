@@ -7,7 +7,6 @@ of one, later ones the normal order. Only whole shards are committed; a process 
 store that the same call, or `voxelmill make`, goes on with.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -20,12 +19,10 @@ from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError, VoxelmillError
 from voxelmill.engine.follow import Following
 from voxelmill.engine.made import Made
-from voxelmill.engine.mill import Job
 from voxelmill.engine.order import Shuffle
 from voxelmill.engine.plan import Plan
 from voxelmill.engine.reader import Reader
 from voxelmill.engine.run_local import make
-from voxelmill.engine.stream import InTurns
 
 
 class WriteThrough(Reader):
@@ -37,7 +34,7 @@ class WriteThrough(Reader):
 
     def __init__(self, plan: Plan, path: Path) -> None:
         self.plan = plan
-        self._maker = _Maker(_InTurns(**vars(plan)), path)
+        self._maker = _Maker(plan, path)
         self._maker.wait_opened()
         super().__init__(path, follow=True)
         self._made = _Coming(self._made, self.description)
@@ -72,15 +69,6 @@ class WriteThrough(Reader):
     def _begin(self) -> Begin:
         made = self._made.shards
         return self.begin if made is None else _Watching(self, made).begin
-
-
-class _InTurns(Plan):
-    """A plan that renders in turns with the streams of this process."""
-
-    def job(self, path: Any, batch: int | None = None) -> Job:
-        """See `Plan.job`."""
-        job = super().job(path, batch)
-        return replace(job, recipe=InTurns(job.recipe))
 
 
 class _Coming(Made):
