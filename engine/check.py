@@ -20,6 +20,8 @@ from voxelmill.engine.group import Json, describe, read_group, state_in
 from voxelmill.engine.layout import array_metadata
 from voxelmill.engine.location import Location
 
+NOT_MADE = "the shard is not made yet"
+LEFT_OVER = "is the unfinished file of a writer"
 _REMAKE = "run the same `voxelmill make` again: it makes this shard anew"
 _REMOVE = "remove this file, then run the same `voxelmill make` again: it makes this shard anew"
 
@@ -53,7 +55,7 @@ def check(path: str | Path, progress: Callable[[int, int], None] | None = None) 
             problems += _files(store, shard, due[shard])
         else:
             name = str(record_path(store, shard).relative_to(store))
-            problems.append(Problem(shard, name, "the shard is not made yet", _REMAKE))
+            problems.append(Problem(shard, name, NOT_MADE, _REMAKE))
         if progress:
             progress(shard + 1, description.shards)
     problems += _records(store, group, description)
@@ -176,4 +178,4 @@ def _leftovers(store: Path, description: Description) -> Iterator[Problem]:
         of_shard = len(parts) > 3 and parts[0] in arrays and parts[2].isdecimal()
         shard = int(parts[2].split(".")[0]) if of_shard else None
         cure = "the next `voxelmill make` removes it, if its writer no longer lives"
-        yield Problem(shard, "/".join(parts), "is the unfinished file of a writer", cure)
+        yield Problem(shard, "/".join(parts), LEFT_OVER, cure)

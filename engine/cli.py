@@ -77,10 +77,14 @@ def _overrides(count: int | None, seed: int | None, sets: list[str] | None) -> l
 
 
 def _skipped(plan: Any) -> None:
+    from voxelmill.engine.split import empty_parts
+
     for note in getattr(plan.inputs, "notes", ()):
         err.print(note, style="yellow", markup=False, soft_wrap=True)
     for line in getattr(plan.inputs, "skipped", ()):
         err.print(f"  {line}", markup=False, soft_wrap=True)
+    for line in empty_parts(plan.spec.split, plan.inputs):
+        err.print(line, style="yellow", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -173,14 +177,22 @@ def make(
     """
     from voxelmill.engine.plan import open_plan
     from voxelmill.engine.progress import Line
-    from voxelmill.engine.run_local import Interrupted, missing_samples
+    from voxelmill.engine.run_local import Interrupted, missing_shards
     from voxelmill.engine.run_local import make as run
 
     opened = open_plan(spec, _overrides(count, seed, sets), recipe, skip_bad)
     _skipped(opened)
     part = _shards(shards, opened.description.shards)
+    lacking = missing_shards(opened, store, part)
+    if 0 < len(lacking) < workers:
+        err.print(
+            f"{len(lacking)} of {workers} workers run: a worker makes whole shards, and "
+            f"{len(lacking)} {'is' if len(lacking) == 1 else 'are'} to be made (a smaller "
+            "samples_per_shard gives a new store more)",
+            soft_wrap=True,
+        )
     try:
-        with Line(err, missing_samples(opened, store, part)) as line:
+        with Line(err, sum(map(opened.description.samples_in, lacking))) as line:
             made = run(
                 opened,
                 store,
@@ -193,11 +205,11 @@ def make(
     except Interrupted as stop:
         err.print(str(stop), style="yellow", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
-    rate = made.per_second or made.samples / made.seconds
-    speed = rate * made.nbytes / max(made.samples, 1) / 1e6
+    rate, speed = made.samples / made.seconds, made.nbytes / made.seconds / 1e6
+    steady = f"; {made.per_second:.0f} samples/s once started" * (made.per_second > 1.1 * rate)
     out.print(
         f"{store}: {made.count:,} samples, {made.samples:,} of them new in {made.seconds:.1f} s "
-        f"({rate:.0f} samples/s, {speed:.0f} MB/s)"
+        f"({rate:.0f} samples/s, {speed:.0f} MB/s{steady})"
         if made.samples
         else f"{store}: {made.count:,} samples, nothing was missing",
         markup=False,
@@ -227,10 +239,13 @@ def show(
 
     [bold]Example[/bold]: voxelmill show cxr.zarr -o sheet.png --index 0:24
     """
+    from voxelmill.engine.check_page import counted
     from voxelmill.engine.preview import sheet
 
-    shown = sheet(store, output, _indices(index))
-    out.print(f"{output}: {shown} samples", markup=False, soft_wrap=True)
+    wanted = _indices(index)
+    shown = sheet(store, output, wanted)
+    some = f" of the {len(wanted)} asked for; the others are not there" * (shown < len(wanted))
+    out.print(f"{output}: {counted(shown, 'sample')}{some}", markup=False, soft_wrap=True)
 
 
 def _indices(text: str) -> list[int]:
@@ -243,6 +258,8 @@ def _indices(text: str) -> list[int]:
         raise SpecError(
             f"--index {text!r}: write first:stop, as 0:24, or numbers, as 3,7"
         ) from None
+    if len(found) and min((found[0], found[-1]) if colon else found) < 0:
+        raise SpecError(f"--index {text!r}: samples are numbered from 0")
     if not 0 < len(found) <= MOST_SHOWN:
         raise SpecError(
             f"--index {text!r}: {len(found):,} samples; a sheet shows 1 to {MOST_SHOWN} of them"
@@ -256,25 +273,27 @@ def check(store: StorePath, as_json: AsJson = False) -> None:
 
     [bold]Example[/bold]: voxelmill check cxr.zarr
     """
+    from voxelmill.engine.check_page import counted, lines, verdict
     from voxelmill.engine.store import check as look
     from voxelmill.engine.store import read_description, state_of
 
     start = time.monotonic()
-    problems = look(store)
+    problems, state = look(store), state_of(store)
+    wrong = bool(problems) or state != "whole"
     if as_json:
         print(json.dumps([vars(p) for p in problems], indent=2))
     else:
-        for p in problems:
-            where = "" if p.shard is None else f"shard {p.shard}: "
-            out.print(f"{where}{p.file}: {p.what}; {p.cure}", markup=False, soft_wrap=True)
-        d, state = read_description(store), state_of(store)
-        verdict = "[red]not in order[/red]" if problems else "[green]in order[/green]"
+        d = read_description(store)
+        for line in lines(problems, state, d):
+            out.print(line, markup=False, soft_wrap=True)
+        out.print(f"{store}: ", end="", markup=False, soft_wrap=True)
+        out.print(verdict(problems, state), end="", style="red" if wrong else "green")
         out.print(
-            f"{store}: {verdict}, {state}, {d.count} samples in {d.shards} shards "
+            f", {counted(d.count, 'sample')} in {counted(d.shards, 'shard')} "
             f"({time.monotonic() - start:.1f} s)",
             soft_wrap=True,
         )
-    if problems:
+    if wrong:
         raise typer.Exit(1)
 
 

@@ -98,8 +98,8 @@ def mill(
 ) -> None:
     """Make and commit `shards`, in their order.
 
-    made(samples, bytes) is called from the writing thread as samples are written; begun() from this
-    one when a batch has been rendered: what is compiled is compiled. A stage that
+    made(samples, bytes) is called from the writing thread as samples are written; begun() from the
+    caller's after each rendered batch, the first of which has the kernels compiled. A stage that
     ends, for whatever reason, stops the one before it and lets those behind it finish what they
     have: after an error or Ctrl-C, shards that were rendered whole are still committed, and the
     one in hand is removed. The first error is raised here.

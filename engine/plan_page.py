@@ -13,6 +13,7 @@ from voxelmill.engine.mill import draw_batch, render_batch
 from voxelmill.engine.plan import MOST_MEMORY_BYTES, Plan, cores
 from voxelmill.engine.progress import duration
 from voxelmill.engine.sample import Field
+from voxelmill.engine.split import portions
 
 TIMED_SAMPLES = 64
 WORKER_START_S = 4.0  # a spawned worker imports, opens its inputs and loads its kernels
@@ -82,6 +83,9 @@ def facts(plan: Plan, workers: int, seconds: float | None) -> dict[str, Any]:
         "memory_bytes": plan.memory_bytes(workers),
         "seconds": seconds,
         "inputs": len(plan.inputs.ids) if plan.inputs is not None else 0,
+        "split": [vars(p) for p in portions(plan.spec.split, plan.inputs.subjects)]
+        if plan.inputs is not None
+        else [],
         "distributions": [
             {"key": key, "drawn": drawn, "unit": unit, "meaning": meaning}
             for key, drawn, unit, meaning in distributions(plan.spec.ranges)
@@ -106,6 +110,7 @@ def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) ->
     rows = [
         ("samples", f"{d.count:,}"),
         ("inputs", f"{len(plan.inputs.ids)} films" if plan.inputs is not None else "none"),
+        *([("split", _split(plan))] if plan.inputs is not None else []),
         ("shards", f"{d.shards:,} of {d.samples_per_shard:,} samples"),
         ("files", f"{plan.files:,}"),
         ("on disk", f"about {plan.total_bytes / 1e9:.3g} GB (label maps estimated)"),
@@ -122,6 +127,15 @@ def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) ->
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", value)
     out.print(table)
+
+
+def _split(plan: Plan) -> str:
+    return "; ".join(
+        f"{p.part} {p.share:.3g}: {p.subjects} subject{'s' * (p.subjects != 1)}, "
+        f"{p.inputs} film{'s' * (p.inputs != 1)}"
+        for p in portions(plan.spec.split, plan.inputs.subjects)
+        if p.share > 0
+    )
 
 
 def _field_table(plan: Plan) -> Table:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from voxelmill.engine.errors import StoreError
+from voxelmill.engine.errors import SpecError, StoreError
 from voxelmill.engine.reader import Reader, open_store
 from voxelmill.engine.sample import Field, Ragged
 
@@ -51,8 +51,10 @@ def colour_of(value: int) -> RGB:
 def sheet(path: str | Path, output: str | Path, indices: Sequence[int]) -> int:
     """Draw the samples `indices` (those that exist) into the PNG `output`; returns how many.
 
-    Raises StoreError where the store has no image or none of the samples.
+    Raises SpecError where `output` is no .png in a folder that is there; StoreError where the store
+    has no image or none of the samples.
     """
+    _check_output(Path(output))
     reader = open_store(path, partial=True)
     made = set(reader.available().tolist())
     there = [i for i in indices if i in made]
@@ -78,6 +80,14 @@ def sheet(path: str | Path, output: str | Path, indices: Sequence[int]) -> int:
     _legend(pen, reader, height - LEGEND_PX + 10, picture.width)
     picture.save(output)
     return len(there)
+
+
+def _check_output(file: Path) -> None:
+    """Before all work."""
+    if file.suffix.lower() != ".png":
+        raise SpecError(f"{file}: a sheet is a PNG; give a name that ends in .png")
+    if not file.parent.is_dir():
+        raise SpecError(f"{file}: there is no folder {file.parent}; make it first")
 
 
 def _font(size: int) -> Any:

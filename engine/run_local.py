@@ -1,6 +1,7 @@
 """Run the shards of a store on this machine: in this process, or in spawned workers."""
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,8 @@ from voxelmill.engine.owner import own
 from voxelmill.engine.plan import Plan, open_plan
 from voxelmill.engine.rate import Rate
 from voxelmill.engine.spec import Spec
-from voxelmill.engine.workers import run_workers
+from voxelmill.engine.split import empty_parts
+from voxelmill.engine.workers import refuse_unguarded, run_workers
 
 # (new samples, their bytes, what is being done now if there are none)
 Progress = Callable[[int, int, str], None]
@@ -23,8 +25,9 @@ Progress = Callable[[int, int, str], None]
 class Made:
     """What a call of `make` did: new samples and bytes, in how many seconds.
 
-    per_second: samples/s after the first batch, so that compiling is not counted; 0 if there was
-    no second. stages: seconds that each stage worked, all processes together.
+    per_second: samples/s after the first batch was rendered, so that compiling is not counted;
+    `samples / seconds` where that was too short (2 s, 3 batches) to tell. stages: seconds that
+    each stage worked, all processes together.
     """
 
     path: Path
@@ -59,11 +62,16 @@ def make(
     The same call after a kill goes on where it stopped; a larger count grows the store. `shards`
     makes only a run of them, for several machines on one store; the last of them says that the
     store is whole. `batch`: samples rendered at once. Raises SpecError, SourceError, StoreError
-    (another spec's store, no space), OwnedError (another mill on the same shards), Interrupted.
+    (another spec's store, no space), OwnedError (another mill on the same shards), Interrupted,
+    and UnguardedError in a script whose call is not under `if __name__ == "__main__":`.
     """
-    plan = (
-        source if isinstance(source, Plan) else open_plan(source, overrides, recipe_file, skip_bad)
-    )
+    refuse_unguarded()
+    if isinstance(source, Plan):
+        plan = source
+    else:
+        plan = open_plan(source, overrides, recipe_file, skip_bad)
+        for note in empty_parts(plan.spec.split, plan.inputs):  # of a plan, `plan` tells
+            warnings.warn(note, stacklevel=2)
     path = _folder(path)
     if workers < 1 or (batch is not None and batch < 1):
         raise ValueError(f"workers {workers} and batch {batch} must be 1 or more")
@@ -81,16 +89,22 @@ def make(
         missing = [s for s in store.missing(path) if s in run]
         if missing:
             progress(0, 0, "compiling kernels, or loading them")
-            stages = _run(plan, path, missing, workers, batch, made)
+            stages = _run(plan, path, missing, workers, batch, made, rate.begin)
         if not store.missing(path):
             store.finish(path)
     seconds = time.monotonic() - start
     count = plan.description.count
-    return Made(path, count, rate.samples, rate.nbytes, seconds, rate.per_second(), stages)
+    per_second = rate.per_second() or rate.samples / seconds
+    return Made(path, count, rate.samples, rate.nbytes, seconds, per_second, stages)
 
 
 def missing_samples(plan: Plan, path: str | Path, shards: range | None = None) -> int:
     """How many samples `make` would still have to make."""
+    return sum(map(plan.description.samples_in, missing_shards(plan, path, shards)))
+
+
+def missing_shards(plan: Plan, path: str | Path, shards: range | None = None) -> list[int]:
+    """The shards that `make` would still have to make, those to be made anew among them."""
     d, whole = plan.description, set()
     if (Path(path) / "zarr.json").exists():
         there, lacking = store.read_description(path), set(store.missing(path))
@@ -98,7 +112,7 @@ def missing_samples(plan: Plan, path: str | Path, shards: range | None = None) -
         # after growth the last shard, if it was not full, is made again
         whole = {s for s in both if s not in lacking and d.samples_in(s) == there.samples_in(s)}
     run = range(d.shards) if shards is None else shards
-    return sum(d.samples_in(s) for s in run if 0 <= s < d.shards and s not in whole)
+    return [s for s in run if 0 <= s < d.shards and s not in whole]
 
 
 def _folder(path: str | Path) -> Path:
@@ -145,14 +159,15 @@ def _run(
     workers: int,
     batch: int | None,
     made: Callable[[int, int], None],
+    begun: Callable[[], None],
 ) -> dict[str, float]:
     """Make `shards`; the seconds of each stage."""
     try:
         if workers == 1 or len(shards) == 1:
             job, clock = plan.job(path, batch), Clock()
-            mill(job, shards, made, clock)
+            mill(job, shards, made, clock, begun)
             return clock.seconds
-        return run_workers(plan, path, shards, min(workers, len(shards)), batch, made)
+        return run_workers(plan, path, shards, min(workers, len(shards)), batch, made, begun)
     except KeyboardInterrupt:
         left = len(store.missing(path))
         raise Interrupted(

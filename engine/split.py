@@ -1,8 +1,9 @@
 """Which part of a data set a subject belongs to: a pure function of its id."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 from voxelmill.engine.draw import ranged
 
@@ -34,3 +35,41 @@ class Split:
         if place < self.test:
             return "test"
         return "val" if place < self.test + self.val else "train"
+
+    @property
+    def shares(self) -> dict[Part, float]:
+        """Part -> share of the subjects that is asked for."""
+        return {"train": 1 - self.val - self.test, "val": self.val, "test": self.test}
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What a part of a split gets of the inputs at hand. share: as the spec asks."""
+
+    part: Part
+    share: float
+    subjects: int
+    inputs: int
+
+
+def portions(split: Split, subjects: Sequence[str]) -> list[Portion]:
+    """What each part gets, where `subjects` has the subject of each input."""
+    parts = [split.part(subject) for subject in subjects]
+    return [
+        Portion(name, share, len({s for s, p in zip(subjects, parts, strict=True) if p == name}), n)
+        for name, share in split.shares.items()
+        for n in [parts.count(name)]
+    ]
+
+
+def empty_parts(split: Split, inputs: Any) -> list[str]:
+    """A line for each part that has a share but, with these inputs (None: none), no subject."""
+    if inputs is None:
+        return []
+    total = len(set(inputs.subjects))
+    return [
+        f"split: {p.part} has a share of {p.share:.3g}, but none of the {total} subjects (they go "
+        "by a hash of their ids): choose other shares, or add subjects"
+        for p in portions(split, inputs.subjects)
+        if p.share > 0 and not p.subjects
+    ]

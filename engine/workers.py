@@ -14,9 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from voxelmill.engine import store
-from voxelmill.engine.errors import StoreError
+from voxelmill.engine.errors import StoreError, VoxelmillError
 from voxelmill.engine.mill import Clock, mill
 from voxelmill.engine.plan import Plan, cores
+
+GUARD = (
+    'Workers import the script that called make: put the call under `if __name__ == "__main__":`'
+)
+
+
+class UnguardedError(VoxelmillError, RuntimeError):
+    """`make` was called by a script that a spawned process only imports."""
+
+
+def refuse_unguarded() -> None:
+    """Raise UnguardedError in a spawned process that is still importing its main module.
+
+    `multiprocessing` tells it by the same mark when it refuses to spawn from there.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UnguardedError(f"make was called in a process that was just spawned. {GUARD}")
 
 
 def run_workers(
@@ -26,11 +43,13 @@ def run_workers(
     workers: int,
     batch: int | None,
     made: Callable[[int, int], None],
+    begun: Callable[[], None],
 ) -> dict[str, float]:
     """Make `shards` in `workers` processes; the seconds of each stage, added up.
 
-    made(samples, bytes) is called here. Raises what a worker raised, with its traceback as a note,
-    and StoreError when one died; the others are ended, and what is committed stays.
+    made(samples, bytes) and begun() are called here, as `mill` calls them. Raises what a worker
+    raised, with its traceback as a note, and StoreError when one died; the others are ended, and
+    what is committed stays.
     """
     context, processes = multiprocessing.get_context("spawn"), []
     try:
@@ -45,7 +64,7 @@ def run_workers(
                 process = context.Process(target=_worker, args=arguments, daemon=True)
                 process.start()
                 processes.append(process)
-        return _listen(processes, said, made, path)
+        return _listen(processes, said, made, begun, path)
     finally:
         for process in processes:
             process.terminate()
@@ -91,28 +110,33 @@ def _interrupts_later() -> Iterator[None]:
 
 
 def _listen(
-    processes: list[Any], said: Any, made: Callable[[int, int], None], path: Path
+    processes: list[Any],
+    said: Any,
+    made: Callable[[int, int], None],
+    begun: Callable[[], None],
+    path: Path,
 ) -> dict[str, float]:
     """Pass on what the workers say until all are through; their stage times, added up."""
     stages: dict[str, float] = {}
-    running = set(range(len(processes)))
+    running, heard = set(range(len(processes))), set()
     while running:
         # exit status 0: its last word may still be on its way, or it never came
         killed = [w for w in running if processes[w].exitcode not in (None, 0)]
         ended = [w for w in running if processes[w].exitcode is not None]
         if killed or (ended and said.empty()):
             worker = (killed or ended)[0]
-            raise StoreError(
-                f"worker {worker} died (exit status {processes[worker].exitcode}; -9 is often too "
-                f"little memory); what is committed in {path} stays; run the same command again to "
-                "go on"
-            )
+            raise StoreError(_death(worker, processes[worker].exitcode, worker in heard, path))
         try:
             worker, what, value = said.get(timeout=0.5)
         except queue.Empty:
             continue
+        heard.add(worker)
         if what == "made":
             made(*value)
+        elif what == "begun":
+            begun()
+        elif what == "started":
+            continue
         elif what == "error":
             raise value
         else:
@@ -122,11 +146,24 @@ def _listen(
     return stages
 
 
+def _death(worker: int, status: int | None, started: bool, path: Path) -> str:
+    if status == 1 and not started:  # an exception while it imported the main module
+        return (
+            f"worker {worker} could not start (exit status 1; its own error stands above). {GUARD}"
+        )
+    cause = "; often too little memory" if status == -signal.SIGKILL else ""
+    return (
+        f"worker {worker} died (exit status {status}{cause}); what is committed in {path} stays; "
+        "run the same command again to go on"
+    )
+
+
 def _worker(
     number: int, plan: Plan, path: Path, todo: Any, said: Any, compiled: Any, batch: int | None
 ) -> None:
     """A spawned process: takes shard numbers until there are no more."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    said.put((number, "started", None))
 
     def made(samples: int, nbytes: int) -> None:
         compiled.set()
@@ -136,12 +173,19 @@ def _worker(
         if number:
             compiled.wait()
         clock = Clock()
-        mill(plan.job(path, batch), iter(todo.get, None), made, clock)
+        job, shards = plan.job(path, batch), iter(todo.get, None)
+        mill(job, shards, made, clock, _once(lambda: said.put((number, "begun", None))))
         said.put((number, "done", clock.seconds))
     except Exception as error:  # noqa: BLE001 - raised again in the parent
         said.put((number, "error", _sendable(error)))
     finally:
         compiled.set()
+
+
+def _once(function: Callable[[], None]) -> Callable[[], None]:
+    """`function` that does nothing when called again."""
+    todo = [function]
+    return lambda: todo.pop()() if todo else None
 
 
 def _end_with_parent() -> None:

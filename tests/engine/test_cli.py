@@ -90,11 +90,15 @@ def test_plan(call):
     assert "samples 5,000" in said
     assert "shards 5 of 1,024 samples" in said
     assert re.search(r"peak memory up to \d+ MiB with 2 processes", said)
+    assert re.search(r"split train 0.7: 8 subjects, 8 films; val 0.15: 2 subjects, 2", said)
     assert "ranges.cutout.brightness" in out  # no key is cut off at 80 columns
     status, out, _ = call("plan", mills.FILMS, "--set", "ranges.size=64", "--json")
     said = json.loads(out)
     assert status == 0
     assert said["count"] == 2000
+    assert [part["subjects"] for part in said["split"]] == [8, 2, 1]
+    empty = ["plan", mills.FILMS, "--no-time", "--set", "split.test=0.1", "--set", "split.val=0.1"]
+    assert "test has a share of 0.1, but none of the 11 subjects" in call(*empty)[2]
     assert said["seconds"] > 0
 
 
@@ -105,14 +109,19 @@ def test_make_and_go_on_and_grow(call, tmp_path, spec):
     assert status == 0
     assert re.search(r"x\.zarr: 40 samples, 16 of them new in [\d.]+ s \(\d+ samples/s, \d", out)
     assert err == "compiling kernels, or loading them\n"
-    status, _, err = call("check", path)
+    status, said, _ = call("check", path)
     assert status == 1
+    assert said.startswith(
+        "not made yet: shards 2-4 (3 of 5 shards); run the same `voxelmill make`"
+    )
+    assert re.search(r"x\.zarr: unfinished, 40 samples in 5 shards \(", said)
+    assert len(said.splitlines()) == 2
     assert "24 of them new" in call(*make, "--seed", 5)[1]
     assert "nothing was missing" in call(*make)[1]
     assert "9 of them new" in call(*make, "--count", 49, "--workers", 2)[1]
     status, out, _ = call("check", path)
     assert status == 0
-    assert "in order, whole, 49 samples in 7 shards" in re.sub(r"\s+", " ", out)
+    assert "in order, 49 samples in 7 shards" in re.sub(r"\s+", " ", out)
 
 
 @pytest.mark.parametrize(
@@ -164,10 +173,14 @@ def test_show(call, tmp_path, store):
     assert "5 samples" in out
     with Image.open(sheet) as picture:
         assert picture.width > 780
-    assert "2 samples" in call("show", store, "-o", sheet, "--index", "3,19,400")[1]
+    said = call("show", store, "-o", sheet, "--index", "3,19,400")[1]
+    assert "2 samples of the 3 asked for; the others are not there" in said
+    assert "1 sample of the 20 asked" in call("show", store, "-o", sheet, "--index", "19:39")[1]
     for index, said in (
         ("x", "write first:stop, as 0:24, or numbers, as 3,7"),
         ("5:", "write first:stop"),
+        ("-1", "--index '-1': samples are numbered from 0"),
+        ("-2:3", "samples are numbered from 0"),
         ("5:5", "0 samples; a sheet shows 1 to 240"),
         ("0:1000000", "1,000,000 samples; a sheet shows 1 to 240"),
         ("100:120", "none of the samples asked for is there; 20 of 20 are made"),
@@ -177,7 +190,10 @@ def test_show(call, tmp_path, store):
         assert said in err.replace("\n", " ")
     status, _, err = call("show", store, "-o", tmp_path / "nowhere" / "sheet.png")
     assert status == 1
-    assert "No such file or directory" in err
+    assert f"there is no folder {tmp_path / 'nowhere'}; make it first" in err
+    status, _, err = call("show", tmp_path / "no store", "-o", tmp_path / "a.txt")
+    assert status == 1  # before all work
+    assert "a.txt: a sheet is a PNG; give a name that ends in .png" in err
 
 
 def test_remake(call, tmp_path, store):
@@ -230,7 +246,7 @@ def test_check_lists_what_is_damaged(call, tmp_path, spec, damage, said):
     status, out, _ = call("check", path)
     assert status == 1
     assert re.search(said, out), out
-    assert "not in order" in out
+    assert "x.zarr: damaged, 40 samples in 5 shards" in out
     status, out, _ = call("check", path, "--json")
     assert status == 1
     assert json.loads(out)[0]["cure"]
@@ -264,6 +280,18 @@ def test_inputs_that_are_left_out_are_told(call, tmp_path):
     assert bad.name in err
     assert "3 samples, 3 of them new" in out
     assert call("remake", tmp_path / "x.zarr", 1, "--folder", tmp_path)[0] == 0
+
+
+def test_one_shard_takes_one_worker(call, tmp_path):
+    spec = mills.dots_file(tmp_path, 8)
+    words = ["make", spec, "--recipe", mills.DOTS, "-o", tmp_path / "x.zarr", "--workers", 2]
+    status, out, err = call(*words)
+    assert status == 0
+    assert "1 of 2 workers run: a worker makes whole shards, and 1 is to be made" in err
+    assert "8 of them new" in out
+    assert "once started" not in out
+    assert "workers" not in call(*words)[2]
+    assert "in order, 8 samples in 1 shard (" in call("check", tmp_path / "x.zarr")[1]
 
 
 # The progress line.

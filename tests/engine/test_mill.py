@@ -240,15 +240,39 @@ def test_abort_wakes_who_waits():
 
 
 def test_the_rate_leaves_out_what_came_before_the_first_batch(monkeypatch):
-    times = iter([100.0, 102.0, 104.0])
+    times = iter([100.0, 102.0, 103.0, 104.0])
     monkeypatch.setattr("voxelmill.engine.rate.time.monotonic", lambda: next(times))
     rate = Rate()
     rate.add(8, 800)
     assert rate.per_second() == 0
     rate.add(8, 800)
-    rate.add(16, 1600)
+    rate.add(8, 800)
+    rate.add(8, 800)
     assert rate.per_second() == 24 / 4
     assert rate.bytes_per_second() == 2400 / 4
+
+
+def test_a_burst_of_batches_that_waited_is_no_rate(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("voxelmill.engine.rate.time.monotonic", lambda: clock[0])
+    rate = Rate()
+    rate.begin()
+    for clock[0] in (101.5, 101.51, 101.52, 101.53):
+        rate.add(32, 3200)
+    assert rate.per_second() == 0  # 2 s have not passed
+    rate.begin()  # told again after each batch
+    clock[0] = 104.0
+    rate.add(32, 3200)
+    assert rate.per_second() == 128 / 4  # from the first that was rendered, not written
+
+
+def test_it_tells_each_rendered_batch(tmp_path):
+    plan, begun, made = mills.dots(16, 8), [], []
+    create(tmp_path / "x", plan.description)
+    job = plan.job(tmp_path / "x", 4)
+    mill(job, [0, 1], lambda n, _: made.append(n), begun=lambda: begun.append(sum(made)))
+    assert len(begun) == 4
+    assert begun[0] == 0
 
 
 def test_batches_are_as_large_as_memory_lets_them():
