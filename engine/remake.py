@@ -8,7 +8,7 @@ import numpy as np
 
 from voxelmill.engine import recipes
 from voxelmill.engine.device_class import device_class
-from voxelmill.engine.errors import SampleError, SpecError, StoreError, VersionError
+from voxelmill.engine.errors import SampleError, SourceError, StoreError, VersionError
 from voxelmill.engine.mill import draw_batch, render_batch
 from voxelmill.engine.params import param_rows
 from voxelmill.engine.plan import Plan, open_plan
@@ -58,10 +58,7 @@ def _plan(
     path: str | Path, stored: Description, folder: str, recipe_file: str | Path | None
 ) -> Plan:
     """The plan of a store's own spec: the same recipe version, the same inputs."""
-    try:
-        have = recipes.load(Path(recipe_file) if recipe_file else stored.recipe).VERSION
-    except SpecError as error:
-        raise SpecError(f"{error}; a recipe from outside is named with --recipe file.py") from error
+    have = recipes.load(Path(recipe_file) if recipe_file else stored.recipe).VERSION
     if have != stored.recipe_version:
         was = stored.versions.get("voxelmill", "another version")
         raise VersionError(
@@ -69,11 +66,18 @@ def _plan(
             f"(voxelmill {was}); this program has version {have}: use that version of the recipe"
         )
     # with the same digest the same inputs were left out as bad
-    plan = open_plan(from_dict(stored.spec, folder, recipe_file), skip_bad=True)
+    try:
+        plan = open_plan(from_dict(stored.spec, folder, recipe_file), skip_bad=True)
+    except SourceError as error:
+        raise SourceError(
+            f"{error}\nrelative paths of the store's spec were taken from {folder!r}: name the "
+            "folder where that spec lay with --folder (in Python, folder=)"
+        ) from error
     if plan.description.content_digest != stored.content_digest:
         raise StoreError(
             f"{path}: the inputs under {folder!r} are not those that it was made from (content "
-            f"digest {plan.description.content_digest[:12]}, stored {stored.content_digest[:12]})"
+            f"digest {plan.description.content_digest[:12]}, stored {stored.content_digest[:12]}); "
+            "if they lie elsewhere, name the folder with --folder"
         )
     return plan
 

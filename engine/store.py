@@ -250,5 +250,5 @@ def _other_count(store: Path, existing: Description, wanted: Description) -> str
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = "not set" if value is None else str(value)
     return text if len(text) <= 80 else text[:77] + "..."

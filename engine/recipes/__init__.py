@@ -70,7 +70,10 @@ def named(name: str) -> Recipe:
     for point in entry_points(group=GROUP):
         if point.name == name:
             return _whole(point.load(), name)
-    raise SpecError(f"unknown recipe {name!r}{did_you_mean(name, known())}")
+    raise SpecError(
+        f"unknown recipe {name!r}{did_you_mean(name, known())}; a recipe of your own is named by "
+        "its file: --recipe FILE.py (in Python, recipe_file=)"
+    )
 
 
 @cache

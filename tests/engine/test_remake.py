@@ -6,7 +6,7 @@ import mills
 import numpy as np
 import pytest
 
-from voxelmill.engine.errors import SampleError, SpecError, StoreError, VersionError
+from voxelmill.engine.errors import SampleError, SourceError, SpecError, StoreError, VersionError
 from voxelmill.engine.plan import open_plan
 from voxelmill.engine.reader import open_store
 from voxelmill.engine.remake import remake
@@ -46,7 +46,7 @@ def test_an_index_that_is_not_there(dots, index):
 
 
 def test_a_recipe_from_outside_must_be_named(dots):
-    with pytest.raises(SpecError, match=r"unknown recipe 'dots'.*named with --recipe file\.py"):
+    with pytest.raises(SpecError, match=r"unknown recipe 'dots'.*--recipe FILE\.py"):
         remake(dots, 3)
 
 
@@ -78,6 +78,9 @@ def test_other_inputs_are_told(tmp_path):
     spec.write_text(text)
     path = mills.made(tmp_path / "x", open_plan(spec))
     assert remake(path, 2, str(tmp_path)).differences == ()
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(SourceError, match=r"were taken from .*elsewhere.* with --folder"):
+        remake(path, 2, str(tmp_path / "elsewhere"))
     one, two = sorted((folder / "images").iterdir())
     one.write_bytes(two.read_bytes())
     with pytest.raises(
