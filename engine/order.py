@@ -145,11 +145,11 @@ _WORDS = {"shuffle": ("global", "shard", "none"), "end": ("drop", "pad", "uneven
 
 def step_positions(step: int, batch: int, rank: int, ranks: int) -> Indices:
     """The positions that `rank` of `ranks` takes in `step`; all ranks together leave no gap."""
-    if not (step >= 0 and batch > 0 and 0 <= rank < ranks):
-        raise ValueError(
-            f"step {step}, batch {batch}, rank {rank} of {ranks}: step is 0 or more, batch 1 or "
-            "more, rank below ranks"
-        )
+    for name, value, least in (("step", step, 0), ("batch", batch, 1), ("ranks", ranks, 1)):
+        if value < least:
+            raise ValueError(f"{name} {value} must be {least} or more")
+    if not 0 <= rank < ranks:
+        raise ValueError(f"rank {rank} of {ranks} must be in 0..{ranks - 1}: ranks count from 0")
     return np.arange(batch, dtype=np.int64) + (step * ranks + rank) * batch
 
 
