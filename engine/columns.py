@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from voxelmill.engine.nearest import did_you_mean
+
 if TYPE_CHECKING:
     from voxelmill.engine.reader import Reader
 
@@ -19,7 +21,9 @@ class Params(Mapping[str, NDArray[np.float64]]):
         self._read: dict[str, NDArray[np.float64]] = {}
 
     def __getitem__(self, column: str) -> NDArray[np.float64]:
-        """All values of `column`; raises KeyError if there is no such column."""
+        """All values of `column`; raises KeyError, naming the nearest, if there is no such."""
+        if column not in self._numbers:
+            raise KeyError(f"no column {column!r} in params{did_you_mean(column, self._numbers)}")
         number = self._numbers[column]
         if column not in self._read:
             values = self._reader.column(number)
@@ -27,6 +31,14 @@ class Params(Mapping[str, NDArray[np.float64]]):
                 return values
             self._read[column] = values
         return self._read[column]
+
+    def __contains__(self, column: object) -> bool:
+        """Whether there is such a column; nothing is read."""
+        return column in self._numbers
+
+    def __repr__(self) -> str:
+        """The names; nothing is read."""
+        return f"Params({', '.join(self._numbers)}: {len(self._reader)} samples)"
 
     def __iter__(self) -> Iterator[str]:
         """The names, in their order."""
