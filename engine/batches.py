@@ -21,7 +21,7 @@ from voxelmill.engine.order import Order
 from voxelmill.engine.sample import Rows
 from voxelmill.engine.state import State
 
-__all__ = ["Batch", "Batches", "Begin", "Buffers", "Pending", "padded_rows"]
+__all__ = ["Batch", "Batches", "Begin", "Buffers", "Pending", "finished", "padded_rows"]
 
 Batch = dict[str, Any]
 _TOLD_AHEAD = 16  # steps: what a cold disk needs to stream
@@ -61,13 +61,15 @@ class Batches(Iterator[Batch]):
             than there are sets. A batch stays as it is while `len(out) - ahead - 1` more are
             asked for.
     rows:   field -> how many rows of it a sample has room for: (sample, rows, column) instead of
-            `Rows`, zeros behind, and "<field>_count" with how many rows the sample has, which may
-            be more than there is room for.
-    convert: crops and scaling, for the epoch of each step.
+            `Rows`, zeros behind, and "<field>_count" with how many rows of the sample are in it.
+            Those for which there is no room are left out.
+    convert: crops and scaling, for the epoch of each step. Where it crops, a batch has "crop",
+            (sample, axis) int64: where each crop begins, the axes as in `convert.crop`.
     expect: is told what will be read `_TOLD_AHEAD` steps on, so that a cold disk begins with it.
 
     With end="pad" each batch has "padded", (sample,) bool. When it has stopped, or a loop over it
-    was left, another `for` goes on where it stands: behind a whole epoch with the next.
+    was left, another `for` goes on where it stands: behind a whole epoch with the next, also when
+    its last batch was taken by `next` and its end was not met.
     """
 
     def __init__(
@@ -87,22 +89,33 @@ class Batches(Iterator[Batch]):
         _refuse_bad(order, ahead, epochs)
         self.order, self.names = order, list(names)
         self._begin, self.digest, self._epochs = begin, digest, epochs
-        self._out, self._rows = list(out) if out is not None else None, dict(rows or {})
+        self.convert, self.rows = convert, dict(rows or {})
+        self._out = list(out) if out is not None else None
         if self._out is not None:
             _refuse_buffers(self._out, order.batch)
             ahead = min(ahead, len(self._out) - 1)
-        self._ahead, self._convert, self._expect = ahead, convert, expect
+        self._ahead, self._expect = ahead, expect
         self._first = order.epoch
+        self._last: int | None = None  # the epoch before which it stops
         self._queue: deque[tuple[_Step, Pending | None]] = deque()
         self._told: deque[_Step] = deque()
         self._stopped = False
         self._go_to(order.epoch, order.start)
 
     def __iter__(self) -> "Batches":
-        """Itself; when it had stopped, the next epochs."""
-        if self._stopped:
+        """Itself; when it had stopped, or the last batch was had, the next epochs."""
+        if self._stopped or (self._last is not None and self._at[0] >= self._last):
             self._go_to(*self._at)
         return self
+
+    def __repr__(self) -> str:
+        """What it gives, and where it stands."""
+        o, (epoch, delivered) = self.order, self._at
+        return (
+            f"Batches({o.count} samples, {o.batch} a batch, rank {o.rank} of {o.ranks}, "
+            f"shuffle={o.shuffle!r}, seed={o.seed}, end={o.end!r}, fields={self.names}, "
+            f"at {delivered} of epoch {epoch})"
+        )
 
     def __len__(self) -> int:
         """The batches of one whole epoch, also when it goes on in the middle of one.
@@ -127,7 +140,9 @@ class Batches(Iterator[Batch]):
                 self._queue.popleft()
                 continue
             try:
-                batch = self._finished(step, pending.result())
+                batch = finished(pending.result(), self.rows, self._convert_in(step.epoch))
+                if step.padded is not None:
+                    batch["padded"] = step.padded
             except BaseException:
                 self._go_to(*self._at)
                 raise
@@ -186,14 +201,13 @@ class Batches(Iterator[Batch]):
         if delivered and not replace(self.order, epoch=epoch, start=delivered).steps:
             epoch, delivered = epoch + 1, 0
         self._at = (epoch, delivered)
-        self._stopped, self._begun = False, 0
-        self._steps = self._planned(epoch, delivered)
-
-    def _planned(self, epoch: int, delivered: int) -> Iterator[_Step]:
-        """All steps from a position on, to the end of the run of `epochs` that it is in."""
-        last = None
+        self._stopped, self._begun, self._last = False, 0, None
         if self._epochs is not None:
-            last = self._first + ((epoch - self._first) // self._epochs + 1) * self._epochs
+            self._last = self._first + ((epoch - self._first) // self._epochs + 1) * self._epochs
+        self._steps = self._planned(epoch, delivered, self._last)
+
+    def _planned(self, epoch: int, delivered: int, last: int | None) -> Iterator[_Step]:
+        """All steps from a position on, to the end of the run of `epochs` that it is in."""
         while last is None or epoch < last:
             order = replace(self.order, epoch=epoch, start=delivered)
             for step, indices in _in_order(order):
@@ -214,9 +228,7 @@ class Batches(Iterator[Batch]):
                 return
             pending = None
             if step.indices.size:
-                out, convert = self._buffers(len(step.indices)), self._convert
-                if convert is not None:
-                    convert = replace(convert, epoch=step.epoch)
+                out, convert = self._buffers(len(step.indices)), self._convert_in(step.epoch)
                 pending = self._begin(step.indices, self.names, out, convert)
                 self._begun += 1
             self._queue.append((step, pending))
@@ -230,17 +242,14 @@ class Batches(Iterator[Batch]):
             self._told.append(step)
         return self._told.popleft() if self._told else None
 
+    def _convert_in(self, epoch: int) -> Convert | None:
+        return None if self.convert is None else replace(self.convert, epoch=epoch)
+
     def _buffers(self, size: int) -> Buffers | None:
         if self._out is None:
             return None
         chosen = self._out[self._begun % len(self._out)]
         return {name: buffer[:size] for name, buffer in chosen.items()}
-
-    def _finished(self, step: _Step, batch: Batch) -> Batch:
-        for name, room in self._rows.items():
-            if name in batch:
-                batch[name], batch[f"{name}_count"] = padded_rows(batch[name], room)
-        return batch if step.padded is None else batch | {"padded": step.padded}
 
 
 def _wait(queue: deque[tuple[_Step, Pending | None]]) -> None:
@@ -260,10 +269,21 @@ def _in_order(order: Order) -> Iterator[tuple[int, NDArray[np.int64]]]:
         step, together = steps.stop, min(2 * together, max(1, _TOGETHER // order.batch))
 
 
-def padded_rows(rows: Rows, room: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """(sample, room, column) with zeros behind the rows, and how many rows each sample has.
+def finished(batch: Batch, rows: Mapping[str, int], convert: Convert | None) -> Batch:
+    """A batch that was read, with the fields of `rows` padded and "crop": see `Batches`."""
+    whole = dict(batch)
+    for name, room in rows.items():
+        if name in whole:
+            whole[name], whole[f"{name}_count"] = padded_rows(whole[name], room)
+    if convert is not None and convert.crop:
+        whole["crop"] = convert.offsets(whole["index"])
+    return whole
 
-    Rows for which there is no room are left out, and still counted.
+
+def padded_rows(rows: Rows, room: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """(sample, room, column) with zeros behind the rows, and how many of each sample are in it.
+
+    Rows for which there is no room are left out, and not counted.
     """
     counts = np.diff(rows.starts)
     out = np.zeros((len(counts), room, *rows.values.shape[1:]), rows.values.dtype)
@@ -271,7 +291,7 @@ def padded_rows(rows: Rows, room: int) -> tuple[NDArray[Any], NDArray[np.int64]]
     row = np.arange(len(sample)) - np.repeat(rows.starts[:-1] - rows.starts[0], counts)
     fits = row < room
     out[sample[fits], row[fits]] = rows.values[fits]
-    return out, counts
+    return out, np.minimum(counts, room)
 
 
 def _refuse_bad(order: Order, ahead: int, epochs: int | None) -> None:

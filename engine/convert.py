@@ -5,7 +5,7 @@ the rank, or of what was read before.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,18 +24,20 @@ class Convert:
     scale: field -> (factor, offset): value x factor + offset in float32; `(1 / 255, 0)` takes
         bytes to 0..1.
     crop: axis -> size: a window at a place drawn for each sample and epoch, the same in all
-        fields that have the axis; other axes stay whole.
+        fields that have the axis; other axes stay whole. Rows of ragged fields stay as they are.
+    sizes: axis -> how long it is whole, which `sized` fills in for `offsets`.
     """
 
     scale: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     crop: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
     epoch: int = 0
 
     def refuse_bad(self, fields: Sequence[Field | Ragged]) -> None:
         """Raise ValueError for a field or an axis that is not there, or is too small."""
         dense = {f.name: f for f in fields if isinstance(f, Field)}
-        sizes = {a: n for f in dense.values() for a, n in zip(f.axes, f.shape, strict=True)}
+        sizes = _sizes(fields)
         for name in self.scale:
             if name not in dense:
                 raise ValueError(f"{name!r} cannot be scaled; fields are {', '.join(dense)}")
@@ -44,6 +46,21 @@ class Convert:
                 raise ValueError(f"there is no axis {axis!r} to crop; axes are {', '.join(sizes)}")
             if not 1 <= size <= sizes[axis]:
                 raise ValueError(f"a crop of {size} along {axis} is not in 1..{sizes[axis]}")
+
+    def sized(self, fields: Sequence[Field | Ragged], names: Sequence[str]) -> "Convert":
+        """This for reading `names` of `fields`, knowing how long the axes are that it crops.
+
+        Raises ValueError as `refuse_bad`, and where a field takes the name of the offsets.
+        """
+        self.refuse_bad(fields)
+        if self.crop and "crop" in names:
+            raise ValueError("a field called 'crop' cannot be read cropped: the offsets are 'crop'")
+        return replace(self, sizes=_sizes(fields))
+
+    def offsets(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the crops of `samples` begin: (sample, axis) int64, the axes as in `crop`."""
+        starts = [self._starts(axis, self.sizes[axis], samples) for axis in self.crop]
+        return np.array(starts, np.int64).reshape(len(starts), len(samples)).T.copy()
 
     def changes(self, f: Field) -> bool:
         """Whether anything is done to `f`."""
@@ -94,3 +111,9 @@ class Convert:
         room = np.uint64(size - self.crop[axis] + 1)
         starts: list[int] = ((words.astype(np.uint64) * room) >> np.uint64(32)).tolist()
         return starts
+
+
+def _sizes(fields: Sequence[Field | Ragged]) -> dict[str, int]:
+    """How long each axis is; it is equally long in all fields of a store."""
+    dense = (f for f in fields if isinstance(f, Field))
+    return {a: n for f in dense for a, n in zip(f.axes, f.shape, strict=True)}

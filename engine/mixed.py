@@ -1,6 +1,7 @@
 """Several stores as one stream of batches; `engine.mix` has its order."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from voxelmill.engine.convert import Convert
 from voxelmill.engine.mix import MixedOrder, shares
 from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.order import WINDOW, End, Shuffle
+from voxelmill.engine.padding import Padded
 from voxelmill.engine.permutation import Indices, derived_seed
 from voxelmill.engine.reader import Reader
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
@@ -20,7 +22,7 @@ class MixedReader:
     """Stores opened together; `readers` are each alone.
 
     weights: how often each is taken, in any unit; None takes every sample of all once an epoch.
-    Raises ValueError for weights that cannot be met.
+    Raises ValueError for weights that cannot be met, and for stores that share no field.
     """
 
     def __init__(self, readers: Sequence[Reader], weights: Sequence[float] | None = None) -> None:
@@ -29,6 +31,9 @@ class MixedReader:
             raise ValueError("a list of stores needs at least one")
         if any(r.follow for r in self.readers):
             raise ValueError("follow=True is for one store; open a list of stores without it")
+        if not self.fields:
+            told = "; ".join(f"{r.location} has {', '.join(r.fields)}" for r in self.readers)
+            raise ValueError(f"the stores have no field in common: {told}")
         self.weights = None if weights is None else [float(w) for w in weights]
         self._slots = () if weights is None else shares(self.weights or [], len(self.readers))
         self._firsts = tuple(np.cumsum([0, *map(len, self.readers)])[:-1].tolist())
@@ -64,7 +69,7 @@ class MixedReader:
         ahead: int = 4,
         epochs: int | None = 1,
         out: Sequence[Buffers] | None = None,
-        padded: Mapping[str, int] | None = None,
+        padded: Padded | None = None,
         scale: Mapping[str, tuple[float, float]] | None = None,
         crop: Mapping[str, int] | None = None,
     ) -> Batches:
@@ -92,7 +97,7 @@ class MixedReader:
             )
             for k, r in enumerate(self.readers)
         ]
-        orders = tuple(p.order for p in parts)
+        orders, convert = tuple(p.order for p in parts), parts[0].convert
         order = MixedOrder(
             count=sum(o.count for o in orders),
             batch=size,
@@ -116,8 +121,8 @@ class MixedReader:
             ahead=ahead,
             epochs=epochs,
             out=out,
-            rows=padded,
-            convert=Convert(scale or {}, crop or {}, seed) if scale or crop else None,
+            rows=parts[0].rows,
+            convert=None if convert is None else replace(convert, seed=seed),
         )
 
     def begin(

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voxelmill.engine.access import Access, open_access
+from voxelmill.engine.access import Access, Check, Way, open_access
 from voxelmill.engine.batches import Batch, Batches, Begin, Buffers, Pending
 from voxelmill.engine.columns import Params
 from voxelmill.engine.convert import Convert
@@ -21,8 +21,8 @@ from voxelmill.engine.group import describe, read_group, state_in
 from voxelmill.engine.local import LocalArrays
 from voxelmill.engine.location import Location
 from voxelmill.engine.made import Made
-from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.order import WINDOW, End, Order, Shuffle, by_shard, subset_name
+from voxelmill.engine.padding import Padded, rooms
 from voxelmill.engine.sample import Field, Ragged, Rows
 from voxelmill.engine.subset import of_split, subject_codes, subset
 
@@ -86,6 +86,7 @@ class Reader:
     ) -> None:
         """grown_from: the count with which a whole store was opened, by who opens it again."""
         self.location, self.partial, self.follow = Location(path), partial, follow
+        _refuse_options(access)
         self.stall_s, self._options = stall_s, access
         group = read_group(self.location)
         self.description = describe(self.location, group)
@@ -199,7 +200,7 @@ class Reader:
         ahead: int = 4,
         epochs: int | None = 1,
         out: Sequence[Buffers] | None = None,
-        padded: Mapping[str, int] | None = None,
+        padded: Padded | None = None,
         scale: Mapping[str, tuple[float, float]] | None = None,
         crop: Mapping[str, int] | None = None,
     ) -> Batches:
@@ -208,14 +209,22 @@ class Reader:
         shuffle, end, window: the order, see `Order`; True is "global", False "none".
         fields: all but "params" by default. split, where, indices: a subset, see
         `engine.subset`; of an unfinished store, what is made.
-        epochs, out, padded (as `rows`): see `Batches`, which says how to stop and go on.
-        scale, crop: done while samples are copied, by (seed, epoch, index): see `Convert`.
+        epochs, out: see `Batches`, which says how to stop and go on.
+        scale: field -> (factor, offset): value x factor + offset, in float32.
+        crop: axis -> size: a window whose place is drawn by (seed, epoch, index), the same in all
+        fields. Rows (boxes, points) stay in the pixels of the whole sample: batch["crop"],
+        (sample, axis) int64, the axes in the order of `crop`, says where each window begins, and
+        `y - batch["crop"][:, 0]` is in the pixels of the crop. May lie outside of it.
+        padded: ragged field -> rows: (sample, rows, column), zeros behind, instead of `Rows`, and
+        "<field>_count", how many are filled. Room for fewer rows than a sample may have is a
+        ValueError; `(rows, "drop")` leaves the rest out, without a word.
         """
         names = self.checked_names(fields)
-        self._refuse_padding(padded or {}, names)
-        convert = Convert(scale or {}, crop or {}, seed) if scale or crop else None
-        if convert is not None:
-            convert.refuse_bad(self.description.fields)
+        rows = rooms(padded or {}, self.fields, names)
+        convert = None
+        if scale or crop:
+            convert = Convert(scale or {}, crop or {}, seed=seed)
+            convert = convert.sized(self.description.fields, names)
         if self.follow and not (split is None and where is None and indices is None):
             raise ValueError(
                 f"{self.location} is followed while it is made, and what is not made yet has no "
@@ -249,7 +258,7 @@ class Reader:
             ahead=ahead,
             epochs=epochs,
             out=out,
-            rows=padded,
+            rows=rows,
             convert=convert,
             expect=self._expect if order.shuffle == "shard" and not self.follow else None,
         )
@@ -327,17 +336,17 @@ class Reader:
 
         return Following(self, self._made.shards).begin
 
-    def _refuse_padding(self, padded: Mapping[str, int], names: Sequence[str]) -> None:
-        ragged = [n for n in names if isinstance(self.fields.get(n), Ragged)]
-        for name, room in padded.items():
-            if name not in ragged:
-                cure = did_you_mean(name, ragged)
-                raise ValueError(f"padded={name!r} is no ragged field that is read{cure}")
-            if room < 1:
-                raise ValueError(f"padded={{{name!r}: {room}}} must have room for 1 row or more")
-
 
 _KINDS: dict[Any, Any] = {True: "global", False: "none"}
+
+
+def _refuse_options(access: Mapping[str, Any]) -> None:
+    """Raise ValueError for what would only fail when the first sample is read."""
+    for name, known in (("way", get_args(Way)), ("check", get_args(Check))):
+        if name in access and access[name] not in known:
+            raise ValueError(f"{name}={access[name]!r} is not one of {', '.join(known)}")
+    if (threads := access.get("threads")) is not None and threads < 1:
+        raise ValueError(f"threads={threads} must be 1 or more")
 
 
 def _reopened(

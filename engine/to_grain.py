@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from voxelmill.engine.batches import Batch, padded_rows
+from voxelmill.engine.batches import Batch, finished
 from voxelmill.engine.convert import Convert
+from voxelmill.engine.padding import Padded
 from voxelmill.engine.sample import Rows
 
 __all__ = ["GrainBatches", "GrainSource"]
@@ -60,7 +61,7 @@ class GrainBatches:
         *,
         epochs: int = 1,
         state: Mapping[str, Any] | None = None,
-        padded: Mapping[str, int] | None = None,
+        padded: Padded | None = None,
         scale: Mapping[str, tuple[float, float]] | None = None,
         crop: Mapping[str, int] | None = None,
         **options: Any,
@@ -74,16 +75,17 @@ class GrainBatches:
             batches.load_state_dict(state)
         self._state = batches.state_dict()
         at = {"epoch": self._state["epoch"], "start": self._state["delivered"]}
-        self.source, self._names, self._padded = source, batches.names, dict(padded or {})
+        self.source, self._names, self._rows = source, batches.names, batches.rows
         self._first = replace(batches.order, **at)  # of the first epoch, from where it begins
         self._whole = replace(batches.order, start=0)
-        self._convert = Convert(scale or {}, crop or {}, self._first.seed)
+        self._convert: Convert | None = batches.convert
         self._epochs = epochs
 
     def __repr__(self) -> str:
         """Stable, and another where the batches would be others."""
         o, at = self._first, tuple(self._state.values())
-        how = {"padded": self._padded, "scale": self._convert.scale, "crop": self._convert.crop}
+        convert = self._convert or Convert()
+        how = {"padded": self._rows, "scale": convert.scale, "crop": convert.crop}
         return (
             f"GrainBatches({self.source!r}, {o.batch}, fields={self._names}, epochs={self._epochs},"
             f" rank={o.rank}, ranks={o.ranks}, end={o.end!r}, state={at}, {how})"
@@ -96,14 +98,9 @@ class GrainBatches:
     def __getitem__(self, index: Any) -> Batch:
         """Batch `index`. Raises IndexError behind the last, StoreError for what is damaged."""
         order, step = self._step(_checked(index, len(self), self))
-        convert = None
-        if self._convert.scale or self._convert.crop:
-            convert = replace(self._convert, epoch=order.epoch)
+        convert = None if self._convert is None else replace(self._convert, epoch=order.epoch)
         pending = self.source.begin(order.indices(step), self._names, None, convert)
-        batch: Batch = pending.result()
-        for name, room in self._padded.items():
-            if name in batch:
-                batch[name], batch[f"{name}_count"] = padded_rows(batch[name], room)
+        batch = finished(pending.result(), self._rows, convert)
         return batch | {"padded": order.padded(step)} if order.end == "pad" else batch
 
     def state_at(self, index: int) -> dict[str, Any]:

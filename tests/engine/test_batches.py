@@ -13,8 +13,9 @@ from voxelmill.engine.convert import Convert
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.order import Order
 from voxelmill.engine.reader import open_store
-from voxelmill.engine.sample import Rows
-from voxelmill.engine.store import create
+from voxelmill.engine.sample import Column, Field, Ragged, Rows
+from voxelmill.engine.store import create, finish
+from voxelmill.engine.writer import ShardWriter
 
 COUNT = 11
 
@@ -160,6 +161,35 @@ def test_epochs_follow_each_other():
     resumed.load_state_dict(one.state_dict() | {"epoch": 1})
     assert _indices(resumed) == second  # to the end of the two that it was in
     assert _indices(resumed, 2) == third
+
+
+@pytest.mark.parametrize("ahead", [0, 4])
+@pytest.mark.parametrize("end", ["drop", "pad", "uneven"])
+def test_who_takes_exactly_an_epoch_by_next_has_the_next_one_in_a_loop(ahead, end):
+    due, _ = _of(7, 3, epochs=3, ahead=ahead, end=end)
+    due = _indices(due)
+    stream, _ = _of(7, 3, ahead=ahead, end=end)
+    found = []
+    for _ in range(3):
+        turn = iter(stream)
+        assert iter(turn) is turn
+        found += [next(turn)["index"].tolist() for _ in range(len(stream))]
+    assert found == due
+    assert next(stream, None) is None  # without a loop it has stopped
+    assert stream.state_dict()["epoch"] == 3
+    two, _ = _of(7, 3, epochs=2, ahead=ahead, end=end)
+    steps = len(two)
+    found = [next(two)["index"].tolist() for _ in range(steps)] + _indices(two)
+    assert found == due[: 2 * steps]  # the end of an epoch inside a run is none
+
+
+def test_it_says_what_it_gives(reader):
+    stream = reader.batches(3, seed=5, fields=["mask"], rank=1, ranks=2, end="pad")
+    next(stream)
+    assert repr(stream) == (
+        "Batches(11 samples, 3 a batch, rank 1 of 2, shuffle='global', seed=5, end='pad', "
+        "fields=['mask'], at 6 of epoch 0)"
+    )
 
 
 def test_a_loop_that_was_left_goes_on():
@@ -312,11 +342,12 @@ def test_padded_steps_are_marked(reader):
 
 
 def test_rows_are_padded_by_name(reader):
-    for batch in reader.batches(5, padded={"objects": 40, "runs": 3}, fields=["objects", "runs"]):
+    room = {"objects": (40, "drop"), "runs": 3}
+    for batch in reader.batches(5, padded=room, fields=["objects", "runs"]):
         for j, i in enumerate(batch["index"].tolist()):
             rows = stores.sample(i)["objects"]
-            assert batch["objects_count"][j] == len(rows)
             kept = min(len(rows), 40)
+            assert batch["objects_count"][j] == kept
             np.testing.assert_array_equal(batch["objects"][j, :kept], rows[:40])
             assert not batch["objects"][j, kept:].any()
         assert batch["objects"].shape == (5, 40, 2)
@@ -327,6 +358,11 @@ def test_rows_are_padded_by_name(reader):
         reader.batches(2, padded={"object": 3})
     with pytest.raises(ValueError, match="must have room for 1 row or more"):
         reader.batches(2, padded={"objects": 0})
+    with pytest.raises(ValueError, match=r'may have 150 rows .* 150, or \(40, "drop"\) to leave'):
+        reader.batches(2, padded={"objects": 40})
+    with pytest.raises(ValueError, match=r'is neither rows nor \(rows, "drop"\)'):
+        reader.batches(2, padded={"objects": (40, "keep")})
+    assert next(reader.batches(2, padded={"objects": 150}))["objects"].shape == (2, 150, 2)
 
 
 @pytest.mark.parametrize("way", ["preadv", "mmap", "tensorstore"])
@@ -384,12 +420,85 @@ def test_crops_and_scales_go_by_seed_epoch_and_index(whole, way):
         reader.batches(2, crop={"z": 3})
 
 
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory):
+    """A store of masks with one rectangle each, and the box of it in the pixels of the film."""
+    names = ("y0", "x0", "y1", "x1")
+    fields = (
+        Field("mask", "uint8", ("y", "x"), (9, 13), unit="class"),
+        Ragged("boxes", tuple(Column(n, "px") for n in names), 1),
+    )
+    rng = np.random.default_rng(3)
+    low, size = rng.integers(0, (7, 10), (8, 2)), rng.integers(1, 3, (8, 2))
+    rows = np.concatenate([low, low + size], 1)
+    masks = np.zeros((8, 9, 13), "uint8")
+    for mask, (y0, x0, y1, x1) in zip(masks, rows.tolist(), strict=True):
+        mask[y0:y1, x0:x1] = 1
+    path = tmp_path_factory.mktemp("boxes") / "x.zarr"
+    description = stores.describe(8, fields=fields, columns=(), spec={})
+    create(path, description)
+    for shard in range(2):
+        part = slice(4 * shard, 4 * shard + 4)
+        arrays = {
+            "mask": masks[part],
+            "boxes": Rows(rows[part].astype(float), np.arange(5)),
+        }
+        with ShardWriter(path, description, shard) as writer:
+            writer.add(arrays, np.empty((4, 0)))
+            writer.commit(0.5)
+    finish(path)
+    return path
+
+
+@pytest.mark.parametrize("way", ["preadv", "mmap", "tensorstore", "mixed"])
+def test_boxes_less_the_offset_of_the_crop_are_the_boxes_in_it(boxes, way):
+    reader = open_store([boxes, boxes]) if way == "mixed" else open_store(boxes, way=way)
+    crop, seen = {"x": 8, "y": 6}, 0
+    stream = reader.batches(
+        3,
+        crop=crop,
+        seed=4,
+        epoch=1,
+        epochs=2,
+        end="pad",
+        padded={"boxes": 1},
+        fields=["mask", "boxes"],
+    )
+    for batch in stream:
+        assert (batch["crop"].dtype, batch["crop"].shape) == (np.int64, (3, 2))
+        x, y = batch["crop"].T  # in the order of the mapping
+        found = batch["boxes"][:, 0] - np.stack([y, x, y, x], 1)
+        inside = found.clip(0, [6, 8, 6, 8]).astype(int)
+        for mask, (y0, x0, y1, x1) in zip(batch["mask"], inside.tolist(), strict=True):
+            due = np.zeros((6, 8), "uint8")
+            due[y0:y1, x0:x1] = 1
+            np.testing.assert_array_equal(mask, due)
+            seen += due.any()
+    assert seen > 6
+
+
+def test_the_offsets_of_crops_need_no_image(boxes, tmp_path):
+    reader = open_store(boxes)
+    only = next(reader.batches(2, crop={"x": 6}, fields=["boxes"], seed=1))
+    whole = next(reader.batches(2, crop={"x": 6}, seed=1))
+    np.testing.assert_array_equal(only["crop"], whole["crop"])
+    assert "crop" not in next(reader.batches(2, scale={"mask": (2.0, 0.0)}))
+    crop = Field("crop", "uint8", ("y", "x"), (5, 7), unit="class")
+    create(tmp_path / "x.zarr", stores.describe(fields=(crop, *stores.FIELDS)))
+    taken = open_store(tmp_path / "x.zarr", partial=True)
+    with pytest.raises(ValueError, match="a field called 'crop' cannot be read cropped"):
+        taken.batches(2, crop={"y": 3})
+
+
 def test_what_cannot_be_is_refused_at_once(reader):
     for words, size, wrong in (
         ("11 samples are no batch of 12 for each of 1 ranks", 12, {}),
         ("11 samples are no batch of 4 for each of 3 ranks", 4, {"ranks": 3}),
         ("rank 2 of 2", 2, {"rank": 2, "ranks": 2}),
         ("rank -1 of 2", 2, {"rank": -1, "ranks": 2}),
+        (r"^rank 8 of 8 must be in 0\.\.7: ranks count from 0$", 1, {"rank": 8, "ranks": 8}),
+        ("^ranks 0 must be 1 or more$", 1, {"ranks": 0}),
+        ("^batch 0 must be 1 or more$", 0, {}),
         ("ahead -1", 2, {"ahead": -1}),
         ("epochs 0", 2, {"epochs": 0}),
         ("shuffle='buffer' is not one of", 2, {"shuffle": "buffer"}),

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,13 +123,14 @@ def test_states_of_other_mixes_are_refused(paths):
 def test_buffers_padding_and_crops(paths):
     sets = [{"image": np.zeros((4, 3, 7), "f4")} for _ in range(2)]
     mixed = open_store(paths, weights=[1, 1, 1])
-    for batch in mixed.batches(4, out=sets, padded={"objects": 5}, crop={"y": 3}):
+    for batch in mixed.batches(4, out=sets, padded={"objects": (5, "drop")}, crop={"y": 3}):
         assert any(np.shares_memory(batch["image"], s["image"]) for s in sets)
         assert batch["objects"].shape == (4, 5, 2)
         assert batch["mask"].shape == (4, 3, 7)
         for j, i in enumerate(batch["index"].tolist()):
             image = stores.sample(i)["image"]
-            assert any(np.array_equal(image[y : y + 3], batch["image"][j]) for y in range(3))
+            (y,) = batch["crop"][j]
+            np.testing.assert_array_equal(image[y : y + 3], batch["image"][j])
 
 
 def test_by_shard(paths):
@@ -173,6 +175,13 @@ def test_a_field_that_a_store_has_not_is_named_with_the_store(paths, tmp_path):
     assert list(mixed.fields) == ["inside", "objects", "runs"]
     with pytest.raises(ValueError, match=r"y\.zarr has no field 'mask', as .*0\.zarr has"):
         mixed.batches(2, fields=["inside", "mask"])
+
+
+def test_stores_that_share_no_field_are_refused_at_once(paths, tmp_path):
+    renamed = [replace(f, name=f"other_{f.name}") for f in stores.FIELDS]
+    create(path := tmp_path / "z.zarr", stores.describe(fields=tuple(renamed)))
+    with pytest.raises(ValueError, match=r"no field in common: .*0\.zarr has image, mask"):
+        MixedReader([Reader(paths[0]), Reader(path, partial=True)])
 
 
 def test_it_pickles_as_paths(paths):

@@ -98,8 +98,25 @@ def test_what_the_store_says_of_itself(whole):
     due = np.stack([stores.sample(i)["params"] for i in range(COUNT)])
     np.testing.assert_array_equal(reader.params["angle"], due[:, 1])
     assert list(reader.subjects) == [stores.SUBJECTS[i % 3] for i in range(COUNT)]
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="no column 'anger' in params; did you mean 'angle'"):
         reader.params["anger"]
+    assert ("angle" in reader.params, "anger" in reader.params) == (True, False)
+    assert reader.params.get("anger") is None
+    assert repr(reader.params) == "Params(subject, angle: 11 samples)"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"way": "fast"}, "way='fast' is not one of auto, mmap, preadv, tensorstore"),
+        ({"check": "often"}, "check='often' is not one of first, always, never"),
+        ({"check": True, "way": "tensorstore"}, "check=True is not one of first"),
+        ({"threads": 0}, "threads=0 must be 1 or more"),
+    ],
+)
+def test_bad_ways_to_read_are_refused_at_once(whole, wrong, words):
+    with pytest.raises(ValueError, match=words):
+        open_store(whole, **wrong)
 
 
 def test_splits_go_by_subject(whole):

@@ -53,7 +53,7 @@ ORDERS = [
     {"end": "uneven", "epoch": 3},
     {"end": "pad", "ranks": 3, "rank": 2},
     {"fields": ["mask", "params"]},
-    {"fields": ["dots"], "padded": {"dots": 2}},
+    {"fields": ["dots"], "padded": {"dots": (2, "drop")}},
     {"where": "dots >= 2"},
     {"where": "dots.y < 3", "end": "uneven"},
     {"indices": [3, 9, 30, 11, 5, 8, 39]},
