@@ -70,10 +70,11 @@ def named(name: str) -> Recipe:
     for point in entry_points(group=GROUP):
         if point.name == name:
             return _whole(point.load(), name)
-    raise SpecError(
-        f"unknown recipe {name!r}{did_you_mean(name, known())}; a recipe of your own is named by "
-        "its file: --recipe FILE.py (in Python, recipe_file=)"
-    )
+    hint = did_you_mean(name, known())
+    if not hint.endswith("?"):
+        hint += "; a recipe of your own is named by its file: --recipe FILE.py (in Python, "
+        hint += "recipe_file=)"
+    raise SpecError(f"unknown recipe {name!r}{hint}")
 
 
 @cache
