@@ -214,7 +214,7 @@ class Reader:
         crop: axis -> size: a window whose place is drawn by (seed, epoch, index), the same in all
         fields. Rows (boxes, points) stay in the pixels of the whole sample: batch["crop"],
         (sample, axis) int64, the axes in the order of `crop`, says where each window begins, and
-        `y - batch["crop"][:, 0]` is in the pixels of the crop. May lie outside of it.
+        `y - batch["crop"][:, 0]` is in the pixels of the crop, maybe outside of it.
         padded: ragged field -> rows: (sample, rows, column), zeros behind, instead of `Rows`, and
         "<field>_count", how many are filled. Room for fewer rows than a sample may have is a
         ValueError; `(rows, "drop")` leaves the rest out, without a word.
