@@ -67,6 +67,8 @@ def make(
     """
     refuse_unguarded()
     if isinstance(source, Plan):
+        if overrides or recipe_file is not None:
+            raise ValueError("overrides and recipe_file go into open_plan; a Plan is ready made")
         plan = source
     else:
         plan = open_plan(source, overrides, recipe_file, skip_bad)

@@ -393,3 +393,10 @@ def test_workers_end_soon_after_their_parent_was_killed(tmp_path):
     assert mills.run(*words).returncode == 0
     assert check(tmp_path / "x") == []
     assert mills.partials(tmp_path / "x") == []
+
+
+def test_a_plan_takes_no_overrides(tmp_path):
+    plan = mills.dots(4, 4)
+    with pytest.raises(ValueError, match="overrides and recipe_file go into open_plan"):
+        make(plan, tmp_path / "x", overrides=["count=8"])
+    assert not (tmp_path / "x").exists()
