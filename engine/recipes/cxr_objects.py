@@ -11,14 +11,14 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from voxelmill.engine.draw import Draw, Stream
 from voxelmill.engine.errors import SourceError, SpecError
 from voxelmill.engine.recipes.cxr_draw import draw_objects
 from voxelmill.engine.recipes.cxr_paint import Painted, paint
 from voxelmill.engine.recipes.cxr_ranges import CLASSES, FRAME, Ranges
-from voxelmill.engine.recipes.cxr_scene import SOFT_REACH, Owner, Paint, Scene
+from voxelmill.engine.recipes.cxr_scene import SOFT_REACH, Owner, Scene
 from voxelmill.engine.recipes.cxr_shapes import MAX_EDGES, mesh, shape
 from voxelmill.engine.recipes.cxr_table import (
     AT,
@@ -199,15 +199,18 @@ def _margin(o: Numbers, reach_px: float) -> int:
     return max(ceil(SOFT_REACH * o["soft_sigma_px"]), ceil(reach_px) if o["mu"] else 0)
 
 
-def _paint_of(o: Numbers, grey: float) -> Paint:
-    mu = o["mu"] * (2 if grey < DARK_GREY else 1)
-    return Paint(grey, o["opacity"], o["soft_sigma_px"], mu)
+def _add_paint(scene: Scene, first: int, owner: Owner, o: Numbers, grey: ArrayLike) -> None:
+    """Paint the shapes from `first` on, each with one of `grey`, in the mode of `o`."""
+    greys = np.atleast_1d(np.asarray(grey, np.float64))
+    mu = o["mu"] * np.where(greys < DARK_GREY, 2.0, 1.0)
+    scene.add_layers(first, owner.sample, greys, o["opacity"], o["soft_sigma_px"], mu)
 
 
 def _add_cutout(scene: Scene, o: Numbers, owner: Owner, stream: Stream) -> None:
     cut = scene.add_cutout(o, stream.key("cutout.warp"))
     scene.add_object(cut, owner)
-    scene.add_layer(cut, owner.sample, Paint(0.0, o["opacity"]))
+    nothing = np.zeros(1)
+    scene.add_layers(cut, owner.sample, nothing, o["opacity"], 0.0, nothing)
 
 
 def _add_mesh(
@@ -215,8 +218,7 @@ def _add_mesh(
 ) -> None:
     whole = scene.add_quads(quads, _margin(o, o["cell_px"] + o["stroke_px"]))
     scene.add_object(whole, owner)
-    for edge, grey in enumerate(greys.tolist(), whole - len(quads)):
-        scene.add_layer(edge, owner.sample, _paint_of(o, grey))
+    _add_paint(scene, whole - len(quads), owner, o, greys)
 
 
 def _add_primitive(scene: Scene, o: Numbers, owner: Owner, name: str) -> None:
@@ -225,10 +227,10 @@ def _add_primitive(scene: Scene, o: Numbers, owner: Owner, name: str) -> None:
     whole = scene.add_shape(made.rings, margin)
     scene.add_object(whole, owner)
     if not made.paints:
-        scene.add_layer(whole, owner.sample, _paint_of(o, o["grey"]))
+        _add_paint(scene, whole, owner, o, o["grey"])
     for rings, grey in made.paints:
         layer = scene.add_shape(rings, margin)
-        scene.add_layer(layer, owner.sample, _paint_of(o, grey))
+        _add_paint(scene, layer, owner, o, grey)
 
 
 def _runs(table: Table, painted: Painted, starts: NDArray[np.int64]) -> Rows:

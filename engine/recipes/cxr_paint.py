@@ -52,9 +52,9 @@ def _composed(
     """All layers pasted, in their order. `texture` is the grey of the cut-outs' patches."""
     from voxelmill.kernels import paste
 
-    shapes = scene.numbers([shape for shape, _, _ in scene.layers])
-    paints = np.array([paint for _, _, paint in scene.layers], np.float32).reshape(-1, 4)
-    grey, opacity, sigma_px, mu = np.ascontiguousarray(paints.T)
+    table = scene.layer_table()
+    shapes = scene.numbers(table[:, 0])
+    grey, opacity, sigma_px, mu = np.ascontiguousarray(table[:, 2:].T.astype(np.float32))
     layers = alpha.take(shapes)
     flat = _shaded(layers, sigma_px, mu)
     first = len(scene.margins)  # of the cut-outs
@@ -68,7 +68,7 @@ def _composed(
             flat,
             layers.windows,
             layers.starts,
-            np.array([sample for _, sample, _ in scene.layers], np.int32),
+            table[:, 1].astype(np.int32),
             opacity,
             grey,
             greys.take(shapes[textured] - first).flat,

@@ -10,7 +10,7 @@ from math import ceil, cos, radians, sin
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from voxelmill.engine.recipes.cxr_shapes import Floats
 from voxelmill.engine.recipes.cxr_table import Numbers
@@ -24,15 +24,6 @@ class Owner(NamedTuple):
     sample: int
     id: int
     kind: int
-
-
-class Paint(NamedTuple):
-    """How a shape is painted: sigma_px > 0 softens it, mu > 0 attenuates (Beer-Lambert)."""
-
-    grey: float
-    opacity: float
-    sigma_px: float = 0.0
-    mu: float = 0.0
 
 
 @dataclass
@@ -71,7 +62,7 @@ class Scene:
     cutouts: list[Numbers] = field(default_factory=list)
     warp_keys: list[tuple[int, ...]] = field(default_factory=list)
     objects: list[tuple[int, Owner]] = field(default_factory=list)
-    layers: list[tuple[int, int, Paint]] = field(default_factory=list)
+    layers: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add_shape(self, rings: Sequence[Floats], margin_px: int) -> int:
         """Polygons under the non-zero rule, known up to a margin outside; returns its number."""
@@ -100,13 +91,27 @@ class Scene:
         """`shape` is the silhouette of `owner`."""
         self.objects.append((shape, owner))
 
-    def add_layer(self, shape: int, sample: int, paint: Paint) -> None:
-        """`shape` is painted on `sample`."""
-        self.layers.append((shape, sample, paint))
+    def add_layers(
+        self, first: int, sample: int, grey: NDArray[np.float64], opacity: float, sigma_px: float,
+        mu: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        """The shapes from `first` on are painted on `sample`, one for each of `grey` and `mu`.
 
-    def numbers(self, shapes: Sequence[int]) -> NDArray[np.int64]:
+        sigma_px > 0 softens them, mu > 0 attenuates (Beer-Lambert).
+        """
+        block = np.empty((len(grey), 6))
+        block[:, 0] = np.arange(first, first + len(grey))
+        block[:, 1], block[:, 2], block[:, 3] = sample, grey, opacity
+        block[:, 4], block[:, 5] = sigma_px, mu
+        self.layers.append(block)
+
+    def layer_table(self) -> NDArray[np.float64]:
+        """(layer, 6): shape, sample, grey, opacity, sigma_px, mu, in the order of painting."""
+        return np.concatenate([*self.layers, np.empty((0, 6))])
+
+    def numbers(self, shapes: ArrayLike) -> NDArray[np.int64]:
         """Places among all patches, where cut-outs come after polygons."""
-        n = np.array(shapes, np.int64)
+        n = np.asarray(shapes).astype(np.int64)
         return np.where(n < 0, len(self.margins) + ~n, n)
 
     def polygons(self) -> Patches:
