@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import mills
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,6 +96,16 @@ def test_the_package_loads_nothing_at_import():
     ids=lambda c: c[0],
 )
 def test_commands_work_without_jax(command):
+    _run_without_jax(command)
+
+
+def test_show_works_without_jax(tmp_path):
+    store = mills.made(tmp_path / "x.zarr", mills.dots(4, 4))
+    _run_without_jax(["show", str(store), "-o", str(tmp_path / "sheet.png")])
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def _run_without_jax(command):
     blocked = ("jax", "jaxlib", "flax", "optax")
     arguments = [str(ROOT / a) if a.endswith(".yaml") else a for a in command]
     statement = f"sys.argv = ['voxelmill', *{arguments!r}]\n"

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import mills
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 
 from voxelmill.engine.draw import Choice, Fixed, Integer, LogUniform, TruncatedNormal, Uniform
 from voxelmill.engine.errors import SpecError
-from voxelmill.engine.mill import draw_batch
+from voxelmill.engine.mill import draw_batch, render_batch
 from voxelmill.engine.plan import default_samples_per_shard, open_plan
 from voxelmill.engine.plan_page import describe, distributions, estimate_seconds, facts
 from voxelmill.engine.progress import duration
 from voxelmill.engine.sample import Field
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def _files(path):
@@ -163,3 +166,10 @@ def test_facts_are_json():
         3,
         len(mills.films().inputs.ids),
     )
+
+
+def test_the_example_on_all_films_of_shared(shared):
+    plan = open_plan(EXAMPLES / "shared" / "cxr_objects.yaml", ["ranges.size=64"])
+    assert len(plan.inputs) == 32
+    assert plan.inputs.notes == ["2 films with known devices left out (allow_devices: false)"]
+    assert render_batch(plan.job(""), draw_batch(plan.job(""), range(3)))["image"].shape[0] == 3
