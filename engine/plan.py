@@ -33,7 +33,7 @@ LABEL_SHARE = 1 / 32
 # Peak memory of cxr_objects, with a slow disk so that all queues are full, MiB: 400 at 256 x 256,
 # 572 at 512, 625 at 1024; 860 at 512 where kernels are compiled. Estimates are a little above.
 PROCESS_BYTES = 300 << 20  # an interpreter with NumPy, SciPy and the compiled kernels
-COMPILER_BYTES = 460 << 20  # in addition where the cache of kernels is empty; in one process
+COMPILER_BYTES = 300 << 20  # in addition where the cache of kernels is empty; in one process
 PARENT_BYTES = 200 << 20  # one that only listens to workers
 BATCHES_HELD = 4.5  # of a micro-batch's arrays: being rendered, waiting, being packed
 CHANNELS_HELD = 1.5  # of the bytes that the two channels hold at most in addition

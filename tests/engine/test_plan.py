@@ -71,11 +71,11 @@ def test_shards_of_1024_where_files_stay_small():
 
 
 def test_a_shard_size_that_needs_too_much_memory_is_refused(monkeypatch):
-    monkeypatch.setattr("voxelmill.engine.plan.MOST_MEMORY_BYTES", 880 << 20)
+    monkeypatch.setattr("voxelmill.engine.plan.MOST_MEMORY_BYTES", 720 << 20)
     assert mills.dots(10, 1024)
     with pytest.raises(
         SpecError,
-        match=r"samples_per_shard 1048576 would need about \d\.\d GiB of memory, above 0\.8"
+        match=r"samples_per_shard 1048576 would need about \d\.\d GiB of memory, above 0\.7"
         r"\d* GiB; set samples_per_shard to 1024",
     ):
         mills.dots(10, 2**20)
@@ -92,20 +92,22 @@ def test_samples_that_need_too_much_memory_are_refused():
 def test_memory_grows_with_workers_and_not_with_count():
     plan = open_plan(mills.FILMS)
     one, two, three = map(plan.memory_bytes, (1, 2, 3))
-    assert 900 << 20 < one < 1200 << 20
+    assert 800 << 20 < one < 1000 << 20
     assert one + 500 * 2**20 < two
     assert two + 500 * 2**20 < three < 3 * one
     assert open_plan(mills.FILMS, ["count=1000000000"]).memory_bytes() == plan.memory_bytes()
 
 
 PEAK = """
-import resource, sys
+import sys
 from voxelmill.engine.plan import open_plan
 from voxelmill.engine.run_local import make
 plan = open_plan(sys.argv[1], ["count=1056"])
 assert plan.description.shards == 2
 make(plan, sys.argv[2])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10, plan.memory_bytes())
+# not ru_maxrss, which a child takes over from the process that forked it
+peak = open("/proc/self/status").read().split("VmHWM:")[1].split()[0]
+print(int(peak) << 10, plan.memory_bytes())
 """
 
 
