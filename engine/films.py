@@ -106,17 +106,17 @@ class Films:
         """How many films there are."""
         return len(self.sources)
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """Their ids, ascending."""
         return tuple(s.id for s in self.sources)
 
-    @property
+    @cached_property
     def subjects(self) -> tuple[str, ...]:
         """Whose films they are."""
         return tuple(s.subject for s in self.sources)
 
-    @property
+    @cached_property
     def devices(self) -> NDArray[np.float64]:
         """1 where they are known to show devices or implants, 0 where not, NaN where unknown."""
         return np.array([np.nan if s.devices is None else s.devices for s in self.sources], float)
