@@ -7,8 +7,8 @@ folder, or VOXELMILL_BENCH_DISK) or in memory (/dev/shm). Each counts everything
 the last commit: interpreter start of workers, kernels loaded from the cache, fsync.
 
 What bounds them: on a disk, its write bandwidth (an image is 256 KiB, raw); in memory, the two
-cores, most of all in rendering: `stages_s` has the seconds that each stage worked. The peer is bound
-by PNG compression and by whole-canvas OpenCV calls for each object.
+cores, most of all in rendering: `stages_s` has the seconds that each stage worked. The peer is
+bound by PNG compression and by whole-canvas OpenCV calls for each object.
 """
 
 import multiprocessing
