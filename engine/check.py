@@ -9,6 +9,7 @@ from voxelmill.engine.commit import (
     FileState,
     Record,
     fits,
+    mark_of,
     read_manifest,
     read_records,
     record_path,
@@ -52,7 +53,7 @@ def check(path: str | Path, progress: Callable[[int, int], None] | None = None) 
     problems += found
     for shard in range(description.shards):
         if shard in due:
-            problems += _files(store, shard, due[shard])
+            problems += _files(store, shard, due[shard], description)
         else:
             name = str(record_path(store, shard).relative_to(store))
             problems.append(Problem(shard, name, NOT_MADE, _REMAKE))
@@ -78,7 +79,7 @@ def contradicted(
         for name, state in record.files.items():
             file = store / name
             other = due[shard].get(name, state) != state
-            if other and file.is_file() and _hash(file) != state.xxh3_128:
+            if other and file.is_file() and _altered(file, name, state, description):
                 yield shard, name
                 break
 
@@ -147,7 +148,9 @@ def _due(
     return {k: r.files for k, r in records if fits(r, description)}, problems
 
 
-def _files(store: Path, shard: int, files: Mapping[str, FileState]) -> Iterator[Problem]:
+def _files(
+    store: Path, shard: int, files: Mapping[str, FileState], description: Description
+) -> Iterator[Problem]:
     for name, state in files.items():
         try:
             size = (store / name).stat().st_size
@@ -157,8 +160,15 @@ def _files(store: Path, shard: int, files: Mapping[str, FileState]) -> Iterator[
         if size != state.size:
             what = f"has {size:,} bytes instead of {state.size:,}"
             yield Problem(shard, name, what, _REMAKE)
-        elif _hash(store / name) != state.xxh3_128:
+        elif _altered(store / name, name, state, description):
             yield Problem(shard, name, "its bytes are not those that were written", _REMOVE)
+
+
+def _altered(file: Path, name: str, state: FileState, description: Description) -> bool:
+    """Whether the bytes of a file, `name` inside the store, are not those of `state`."""
+    if _hash(file) != state.xxh3_128:
+        return True
+    return state.mark not in (None, mark_of(file, description, name.split("/")[0]))
 
 
 def _hash(file: Path) -> str:

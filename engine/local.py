@@ -7,9 +7,10 @@ makes threads and opens files of its own.
 What is checked, and when:
 - the checksum of a sample on its first touch in a process (`check="first"`), at each ("always"),
   or not at all ("never"); that of a shard's index when it is read, once;
-- the size of each shard file against commits.bin when it is opened, the hash of small ones
-  (params, starts of ragged rows) when they are read. So a file put in another's place is found
-  unless it is a raw one of the very size: only `voxelmill check` hashes those.
+- against commits.bin, so that a file put in another's place is found: the size of each shard file
+  when it is opened, its mark (`engine.commit`) when its index is read, the hash of params and of
+  starts of ragged rows. Raw files whose last samples are alike have the same mark: only `voxelmill
+  check` tells them apart. Stores made before there were marks have sizes and hashes only.
 """
 
 import os
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxelmill.engine.commit import manifest_entries
+from voxelmill.engine.commit import open_manifest
 from voxelmill.engine.convert import Convert
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
@@ -33,7 +34,7 @@ from voxelmill.engine.sample import Field
 from voxelmill.engine.threads import Work
 
 Buffers = Mapping[str, NDArray[Any]]
-_ENTRY = np.dtype([("size", "<u8"), ("hash", "V16")])
+_ENTRY = [("size", "<u8"), ("hash", "V16")]
 _LEAST_TASK_BYTES = 1 << 19
 _MOST_WAITING = 32  # batches of which the disk was told and with which it has not begun
 
@@ -229,15 +230,21 @@ def refuse_unfit(name: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[
 
 
 def _committed(path: Path, description: Description) -> Callable[[str], NDArray[Any] | None]:
-    """By array: size and hash of the file of each shard, from commits.bin if there is one.
+    """By array: size, hash and mark of the file of each shard, from commits.bin if there is one.
 
     A store that is still being made, or grew since it was described, has none that fits; whether
     that may be is for who opens the store.
     """
     names = list(array_metadata(description))
     try:
-        entries = np.frombuffer(manifest_entries(path, description), _ENTRY)
+        entries, marks, _ = open_manifest(path, description)
     except StoreError:
         return lambda name: None
-    table = entries.reshape(description.shards, len(names))
+    table: NDArray[Any] = np.frombuffer(entries, _ENTRY)
+    if marks is not None:
+        marked = np.empty(len(table), [*_ENTRY, ("mark", "V8")])
+        marked["size"], marked["hash"] = table["size"], table["hash"]
+        marked["mark"] = np.frombuffer(marks, "V8")
+        table = marked
+    table = table.reshape(description.shards, len(names))
     return lambda name: table[:, names.index(name)] if name in names else None

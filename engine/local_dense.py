@@ -17,7 +17,7 @@ from voxelmill.engine.description import Description
 from voxelmill.engine.layout import stored_dtype
 from voxelmill.engine.local_shards import COLD_BATCHES, Process, Rules, ShardArray
 from voxelmill.engine.sample import Field
-from voxelmill.engine.shard_files import NOWAIT, Damage, ShardFile, place_in, read_index
+from voxelmill.engine.shard_files import NOWAIT, Damage, ShardFile, place_in
 
 _RUN = 4  # samples of a batch in each of its shards that speak for shuffling within shards
 _ASKED = np.zeros(1, np.uint8)
@@ -136,7 +136,7 @@ class Dense(ShardArray):
             return None
         index = here.indexes.get((self.name, shard))
         if index is None:
-            index = read_index(file, self._entries, self.rules.check != "never")
+            index = self.fresh_index(shard, file)
             due = self.description.samples_in(shard)
             record = self.nbytes + 4
             if len(index) > due and np.array_equal(index[: due + 1], np.arange(due + 1) * record):

@@ -26,6 +26,7 @@ from voxelmill.engine.shard_files import (
     ShardFile,
     place_in,
     read_index,
+    read_mark,
 )
 from voxelmill.engine.threads import Pool
 
@@ -70,7 +71,8 @@ class Process:
 class ShardArray:
     """The shard files of array `name`.
 
-    committed: (shard,) records with `size` and `hash` from commits.bin; None: sizes unknown.
+    committed: (shard,) records with `size` and `hash` from commits.bin, and `mark` where it has
+    marks; None: sizes unknown.
     """
 
     def __init__(
@@ -87,6 +89,8 @@ class ShardArray:
         self._tail = first.removeprefix(f"{name}/c/0")
         self._head = f"{path.absolute()}/{name}/c/"
         self._entries = inner_chunks(description, name)
+        marked = committed is not None and "mark" in (committed.dtype.names or ())
+        self._marks = committed["mark"] if committed is not None and marked else None
         self._fill = ShardFile.fill_mapped if rules.way == "mmap" else ShardFile.fill
 
     def file(self, here: Process, shard: int) -> ShardFile:
@@ -98,9 +102,18 @@ class ShardArray:
         """Where the inner chunks are: see `read_index`. Read once a shard, and kept."""
         found = here.indexes.get((self.name, shard))
         if found is None:
-            found = read_index(file, self._entries, self.rules.check != "never")
+            found = self.fresh_index(shard, file)
             here.indexes.put((self.name, shard), found)
         return found
+
+    def fresh_index(self, shard: int, file: ShardFile) -> NDArray[Any]:
+        """`read_index` of a file that is the one that was committed. Raises Damage."""
+        check = self.rules.check != "never"
+        index = read_index(file, self._entries, check)
+        marks = None if not check or self._may_grow(shard) else self._marks
+        if marks is not None and read_mark(file, index) != marks[shard].tobytes():
+            raise Damage("it is not the file that was committed")
+        return index
 
     def whole(self, here: Process, shard: int, indexed: bool) -> bytes:
         """The payload of a file with one chunk, checked against its checksum and the commit."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxelmill.engine.commit import FileState, Record, read_records, write_record
+from voxelmill.engine.commit import FileState, Record, mark_of, read_records, write_record
 from voxelmill.engine.description import Description
 from voxelmill.engine.encode import Arrays, Encoded, crc_of, encode, packed
 from voxelmill.engine.files import Partial, make_folders, sync_folder, write_errors
@@ -114,15 +114,20 @@ class ShardWriter:
             if self.samples != self._due:
                 raise ValueError(f"shard {self.shard} has {self.samples} of {self._due} samples")
             self._complete()
-            states = {self._names[n]: FileState(f.size, f.close()) for n, f in self._files.items()}
+            states = {self._names[n]: self._closed(n, f) for n, f in self._files.items()}
             for file in self._files.values():
                 file.rename()
                 sync_folder(file.final.parent)
             made = {"time": time.time(), "host": gethostname(), "seconds": seconds}
             versions = dict(self._versions)
-            record = Record(self.shard, self.samples, states, self._class, versions, made)
+            digests = (self.description.content_digest, self.description.layout_digest)
+            record = Record(self.shard, self.samples, states, self._class, versions, made, *digests)
             write_record(self.path, record)
         self._files.clear()
+
+    def _closed(self, name: str, file: Partial) -> FileState:
+        digest = file.close()
+        return FileState(file.size, digest, mark_of(file.path, self.description, name))
 
     def abandon(self) -> None:
         """Remove the temporary files."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import google_crc32c
 import numpy as np
@@ -16,6 +17,8 @@ import tensorstore as ts
 
 from voxelmill.engine.access import Convert, open_access
 from voxelmill.engine.arrays import Arrays, Reads
+from voxelmill.engine.check import check as check_store
+from voxelmill.engine.commit import pack, read_records
 from voxelmill.engine.crc import crc32c_at, crc32c_holding
 from voxelmill.engine.draw import name_code, philox
 from voxelmill.engine.errors import StoreError
@@ -456,17 +459,64 @@ def test_when_samples_are_checked(damaged, check, found):
         read(fresh, [4])
 
 
-@pytest.mark.parametrize("name", ["mask", "objects", "objects_start", "params"])
-def test_swapped_shard_files_are_found(damaged, name):
-    """By their sizes, or by the hash of small ones; raw ones of the same size only by `check`."""
-    tail = {"objects_start": "/0", "params": "/0"}.get(name, "/0/0")
-    files = [damaged / name / "c" / f"{shard}{tail}" for shard in (0, 1)]
+def swap(path, name):
+    """Exchange the files of shards 0 and 1 of an array; returns them."""
+    tail = "/0" * len(list((path / name / "c/0").glob("**/0")))
+    files = [path / name / f"c/{shard}{tail}" for shard in (0, 1)]
     first, second = (file.read_bytes() for file in files)
     files[0].write_bytes(second)
     files[1].write_bytes(first)
+    return files
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", [*NAMES, "objects_start"])
+def test_swapped_shard_files_are_found(damaged, name, way):
+    """By their sizes, by their marks, or by the hash of small ones; none is read whole for it."""
+    files = swap(damaged, name)
+    for shard, index in ((0, [2, 3]), (1, [5])):
+        arrays = LocalArrays(damaged, stores.describe(), way=way)
+        with pytest.raises(StoreError) as caught:
+            read(arrays, index)
+        assert str(caught.value).startswith(f"{files[shard]} is damaged; run `voxelmill check")
+        assert "committed" in str(caught.value)
+    assert stores.same(read(arrays, [9]), expected([9]))
+
+
+def test_swapped_files_of_one_size_are_found_by_their_marks(tmp_path):
+    """Raw ones, and packed ones."""
+    for images, labels in (("raw", "raw"), ("zstd", "zstd")):
+        packing = {"images": images, "labels": labels, "zstd_level": 1}
+        description = stores.describe(12)
+        description = replace(description, spec={**description.spec, "store": packing})
+        for name in ("image", "mask", "inside"):
+            path = stores.make(tmp_path / f"{labels}_{name}.zarr", description)
+            files = swap(path, name)
+            if labels == "raw":
+                assert files[0].stat().st_size == files[1].stat().st_size
+            arrays = LocalArrays(path, description)
+            with pytest.raises(StoreError, match=f"{name}/c/0.*committed"):
+                read(arrays, [0], [name])
+            read(LocalArrays(path, description, check="never"), [9], [name])
+            assert {p.file for p in check_store(path)} == {str(f.relative_to(path)) for f in files}
+
+
+def test_a_store_without_marks_is_read_as_before(damaged):
+    data = (damaged / "commits.bin").read_bytes()
+    records = read_records(damaged, stores.describe())
+    bare = {
+        k: replace(r, files={n: replace(f, mark=None) for n, f in r.files.items()})
+        for k, r in records.items()
+    }
+    old = pack(stores.describe(), bare)
+    assert (data[8], old[8], len(data) - len(old)) == (2, 1, 8 * 3 * 8 + 16)
+    (damaged / "commits.bin").write_bytes(old)
+    swap(damaged, "image")
     arrays = LocalArrays(damaged, stores.describe())
-    with pytest.raises(StoreError, match=rf"{name}/c/0{tail} is damaged.*committed"):
-        read(arrays, [0, 1, 2, 3])
+    assert stores.same(read(arrays, [0, 5], ["image"]), expected([4, 1], ["image"]))
+    swap(damaged, "mask")  # of other sizes
+    with pytest.raises(StoreError, match="mask/c/0/0/0 is damaged"):
+        read(arrays, [0], ["mask"])
 
 
 def test_an_absent_sample_is_an_error_and_no_zeros(damaged):
