@@ -1,0 +1,101 @@
+"""Tissue tables: complete, sourced, drawn by source family."""
+
+import numpy as np
+import pytest
+import yaml
+
+from voxelmill.engine.draw import Stream
+from voxelmill.engine.errors import SourceError
+from voxelmill.engine.tissues import AT, MARKS, SHIPPED, open_tissues
+
+
+@pytest.fixture
+def whole():
+    return yaml.safe_load(SHIPPED.read_text("utf-8"))
+
+
+def opened(tmp_path, whole):
+    path = tmp_path / "tissues.yaml"
+    path.write_text(yaml.safe_dump(whole), "utf-8")
+    return open_tissues(path)
+
+
+def rows(tesla, count=400):
+    tissues = open_tissues()
+    table = np.stack([tissues.draw(Stream(5, i), tesla) for i in range(count)])
+    return {name: table[:, i] for i, name in enumerate(tissues.by_name)}
+
+
+def test_every_value_has_a_source_and_a_mark():
+    tissues = open_tissues()
+    for tissue in tissues:
+        values = [tissue.pd, tissue.fat_fraction, *tissue.t2s_ms.values(), *tissue.relaxation]
+        assert all(v.source in tissues.sources and v.mark in MARKS for v in values), tissue.name
+
+
+@pytest.mark.parametrize("tesla", [1.5, 3.0])
+def test_all_tissues_have_both_usual_fields_and_drawn_values_make_sense(tesla):
+    tissues = open_tissues()
+    tissues.require(list(tissues.by_name), tesla)
+    for name, drawn in rows(tesla).items():
+        assert np.isfinite(drawn).all(), name
+        assert (drawn[:, AT["t2_ms"]] <= drawn[:, AT["t1_ms"]] * 1.01).all(), name
+        assert (drawn[:, [AT["t1_ms"], AT["t2_ms"], AT["t2s_ms"]]] > 0).all(), name
+        main = "fat_t2_ms" if tissues.by_name[name].main == "fat" else "t2_ms"
+        assert (drawn[:, AT["t2s_ms"]] <= drawn[:, AT[main]] + 1e-9).all(), name
+
+
+def test_the_source_is_drawn_and_not_the_mean_of_the_sources():
+    t1 = rows(3.0)["skeletal muscle"][:, AT["t1_ms"]]
+    near_bazelaire, between = abs(t1 - 898) < 85, (t1 > 985) & (t1 < 1120)
+    assert 0.2 < near_bazelaire.mean() < 0.45
+    assert between.mean() < 0.05
+
+
+def test_tissues_of_a_sample_share_their_source_where_they_can():
+    drawn = rows(3.0)
+    first, second = (drawn[n][:, AT["source"]] for n in ("white matter", "grey matter"))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_draw_is_the_same_alone():
+    tissues = open_tissues()
+    np.testing.assert_array_equal(
+        tissues.draw(Stream(5, 3), 3.0), np.stack(list(rows(3.0, 5).values()), 1)[3]
+    )
+
+
+def test_unknown_tissues_and_fields_are_refused_with_the_nearest_word():
+    tissues = open_tissues()
+    with pytest.raises(SourceError, match=r"'skeletal muscel'; did you mean 'skeletal muscle'"):
+        tissues.require(["skeletal muscel"], 3.0)
+    with pytest.raises(SourceError, match=r"not at 7 T"):
+        tissues.require(["white matter"], 7.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"t1": -900}, "T2 32 must be above 0 and not above T1 -900"),
+        ({"t2": 0}, "T2 0 must be above 0"),
+        ({"source": "nobody"}, "unknown source 'nobody'"),
+        ({"mark": "X"}, "mark 'X' must be one of V, C, M"),
+        ({"t3": 1}, "unknown key 't3'"),
+    ],
+)
+def test_bad_relaxation_is_refused(tmp_path, whole, change, message):
+    whole["tissues"]["skeletal muscle"]["relaxation"][4].update(change)
+    with pytest.raises(SourceError, match=message):
+        opened(tmp_path, whole)
+
+
+def test_all_mistakes_come_in_one_message(tmp_path, whole):
+    whole["tissues"]["csf"]["pd"]["range"] = [1, 0.5]
+    whole["tissues"]["liver"]["fat_fracton"] = {}
+    whole["tissues"]["blood"] = 3
+    del whole["tissues"]["subcutaneous fat"]
+    with pytest.raises(SourceError) as error:
+        opened(tmp_path, whole)
+    for part in ("csf.pd: [1, 0.5]", "did you mean 'fat_fraction'", "blood: must have",
+                 "'subcutaneous fat' must be there"):  # fmt: skip
+        assert part in str(error.value)
