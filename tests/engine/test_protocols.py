@@ -1,0 +1,134 @@
+"""Protocols: the golden numbers of the thigh and the brain, drawn rows, mistakes."""
+
+import numpy as np
+import pytest
+
+from voxelmill.engine import protocols as p
+from voxelmill.engine.draw import Fixed, Integer, Stream, Uniform
+from voxelmill.engine.tissues import AT, COLUMNS
+
+# Recomputed closed forms at 3 T with these parameters: muscle, subcutaneous fat, marrow, bone.
+THIGH = {
+    "t1": (1412, 371, 365, 302),
+    "t2": (40, 133, 133, 0.25),
+    "t2s": (28, 25, 12, 0.3),
+    "pd": (0.80, 0.90, 0.85, 0.15),
+}
+BRAIN = {
+    "t1": (1084, 1820, 4163),
+    "t2": (69, 99, 1650),
+    "t2s": (53.2, 66, 58),
+    "pd": (0.77, 0.86, 1),
+}
+
+
+def table(t1, t2, t2s, pd, fat=0.0):
+    made = np.zeros((len(t1), len(COLUMNS)))
+    for name, values in {"pd": pd, "fat_fraction": fat, "t1_ms": t1, "t2_ms": t2,
+                         "fat_t1_ms": t1, "fat_t2_ms": t2, "t2s_ms": t2s}.items():  # fmt: skip
+        made[:, AT[name]] = values
+    return made
+
+
+def fixed(kind, **values):
+    return kind(**{k: v if isinstance(v, str) else Fixed(v) for k, v in values.items()})
+
+
+def shown(protocol, tissues, b1=(1.0,), tesla=3.0):
+    row = p.draw_protocol(protocol, Stream(1, 2), 0, tesla)
+    made = p.signals(row, tissues, ["hamilton"] * len(tissues), np.array(b1), tesla)
+    return made[:, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("tissues", "protocol", "golden"),
+    [
+        (THIGH, fixed(p.SpinEcho, tr_ms=600, te_ms=15), (0.1865, 0.6379, 0.6065, 0)),
+        (
+            THIGH,
+            fixed(p.FastSpinEcho, tr_ms=3000, te_ms=80, spacing_ms=10, echoes=16, refocus_deg=150),
+            (0.1025, 0.4831, 0.4562, 0),
+        ),
+        (THIGH, fixed(p.SpoiledEcho, tr_ms=8, te_ms=2.3, flip_deg=25), (0.0178, 0.0655, 0.0567, 0)),
+        (THIGH, fixed(p.BalancedEcho, tr_ms=5, flip_deg=45), (0.0469, 0.2521, 0.2393, 0)),
+        (
+            BRAIN,
+            fixed(p.Mprage, tr_ms=2300, ti_ms=900, te_ms=3, flip_deg=9, spacing_ms=7.1, pulses=176,
+                  efficiency=1),
+            (0.02578, 0.01511, 0.00552),
+        ),
+    ],
+)  # fmt: skip
+def test_golden_signals(tissues, protocol, golden):
+    np.testing.assert_allclose(abs(shown(protocol, table(**tissues))), golden, atol=6e-5)
+
+
+def test_inversion_recovery_keeps_the_sign_and_nulls_fat_near_its_ti():
+    stir = fixed(p.InversionFse, tr_ms=4000, ti_ms=220, te_ms=50, spacing_ms=10, echoes=10,
+                 refocus_deg=180, efficiency=1)  # fmt: skip
+    muscle, fat, marrow, bone = shown(stir, table(**THIGH))
+    np.testing.assert_allclose(abs(np.array([muscle, fat, marrow, bone])),
+                               (0.1486, 0.0651, 0.0552, 0), atol=1e-4)  # fmt: skip
+    assert muscle.real < 0
+    assert fat.real < 0
+
+
+def test_fat_and_water_meet_in_phase_and_part_out_of_phase():
+    tissues = table([1400.0], [40.0], [1e9], [1.0], fat=0.5)
+    for phase, sign in (("in", 1), ("opposed", -1)):
+        kind = fixed(p.SpoiledEcho, tr_ms=10, te_ms=2.0, flip_deg=5, phase=phase)
+        row = p.draw_protocol(kind, Stream(0, 0), 0, 3.0)
+        water, fat = p.signals(row, tissues, ["single"], np.ones(1), 3.0)[0, 0]
+        assert np.sign((fat / water).real) == sign
+        assert abs((fat / water).imag) < 1e-3
+    assert row["te_ms"] == pytest.approx(1.1513, abs=1e-3)
+
+
+def test_suppression_fails_where_b0_or_b1_is_off():
+    kind = fixed(p.SpinEcho, suppress="fat", suppress_deg=90)
+    row = p.draw_protocol(kind, Stream(0, 0), 0, 3.0)
+    left = p.suppression(row, "fat", np.array([0.0, 300.0]), np.array([1.0, 1.0]), 3.0)
+    assert left[0] < 0.12  # the peaks near water stay
+    assert left[1] > 0.8
+    assert p.suppression(row, "fat", np.zeros(1), np.full(1, 0.6), 3.0)[0] > 0.45
+    water = p.suppression(row, "water", np.array([0.0, -434.0]), np.ones(2), 3.0)
+    np.testing.assert_allclose(water, [1, 0], atol=1e-6)
+    none = p.draw_protocol(fixed(p.SpinEcho), Stream(0, 0), 0, 3.0)
+    assert p.suppression(none, "fat", np.zeros(3), np.ones(3), 3.0) == 1
+
+
+def test_the_echo_at_the_centre_has_weight_one_and_short_t2_falls_faster():
+    kind = fixed(p.FastSpinEcho, te_ms=40, spacing_ms=10, echoes=12, refocus_deg=180)
+    row = p.draw_protocol(kind, Stream(0, 0), 0, 3.0)
+    weights = p.t2_weights(row, table(**THIGH), (0, 1))
+    assert row["centre"] == 3
+    np.testing.assert_allclose(weights[:, 3], 1)
+    np.testing.assert_allclose(weights[0, 8], np.exp(-50 / 40), rtol=1e-3)
+    assert weights[0, 11] < weights[1, 11] < 1
+
+
+def test_slots_draw_apart_and_a_row_does_not_depend_on_others():
+    kind = p.FastSpinEcho()
+    first, second = (p.draw_protocol(kind, Stream(3, 9), slot, 3.0) for slot in (0, 1))
+    assert first["tr_ms"] != second["tr_ms"]
+    assert first["te_ms"] == pytest.approx((first["centre"] + 1) * first["spacing_ms"])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        (p.SpinEcho(tr_ms=Fixed(20), te_ms=Uniform(10, 30)), "TE up to 30 ms is not below TR"),
+        (p.InversionFse(ti_ms=Fixed(3600)), "TI up to 3600 ms and a train"),
+        (p.FastSpinEcho(echoes=Integer(2, 4)), "beyond a train of 16 ms"),
+        (p.Mprage(pulses=Integer(300, 400)), "half a train lasts up to"),
+        (p.Mprage(te_ms=Fixed(9)), "not below spacing_ms"),
+    ],
+)
+def test_times_that_cannot_be_are_told_with_a_cure(protocol, message):
+    found = list(p.check(protocol, "ranges.x"))
+    assert any(message in one and one.startswith("ranges.x") for one in found), found
+
+
+def test_defaults_are_possible():
+    for kind in p.SEQUENCES:
+        assert not list(p.check(kind(), kind.sequence)), kind
