@@ -1,0 +1,1 @@
+"""The self-test `voxelmill verify`: closed forms, golden numbers and statistics on this machine."""
