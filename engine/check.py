@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from voxelmill.engine.commit import (
     FileState,
     Record,
     fits,
+    hash_of,
     mark_of,
+    open_manifest,
     read_manifest,
     read_records,
     record_path,
@@ -17,7 +20,7 @@ from voxelmill.engine.commit import (
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.files import partials
-from voxelmill.engine.group import Json, describe, read_group, state_in
+from voxelmill.engine.group import KEY, MOVE_AWAY, Json, describe, read_group, state_in
 from voxelmill.engine.layout import array_metadata
 from voxelmill.engine.location import Location
 
@@ -48,7 +51,8 @@ def check(path: str | Path, progress: Callable[[int, int], None] | None = None) 
     """
     store, group = Location(path).path, read_group(path)
     description = describe(store, group)
-    problems = [*_metadata(store, description), *_consolidated(group, description)]
+    problems = [*_described(store, group, description), *_metadata(store, description)]
+    problems += _consolidated(group, description)
     due, found = _due(store, group, description)
     problems += found
     for shard in range(description.shards):
@@ -98,6 +102,19 @@ def _records(store: Path, group: Json, description: Description) -> Iterator[Pro
     for shard, name in contradicted(store, description, records):
         what = f"its hash of {name} is not that of commits.bin"
         yield Problem(shard, f"commits/{record_path(store, shard).name}", what, _REMAKE)
+
+
+def _described(store: Path, group: Json, description: Description) -> Iterator[Problem]:
+    """What is still a description, but not the one that was written."""
+    if description.stated_digest != description.content_digest:
+        yield Problem(None, "zarr.json", "its spec is not the one of its digest", MOVE_AWAY)
+        return
+    if state_in(group) == "whole":
+        with suppress(StoreError):  # `_due` says what is wrong with commits.bin
+            due = open_manifest(store, description).description
+            if due not in (None, hash_of(group["attributes"][KEY])):
+                what = "its description is not the one that commits.bin is of"
+                yield Problem(None, "zarr.json", what, MOVE_AWAY)
 
 
 def _metadata(store: Path, description: Description) -> Iterator[Problem]:

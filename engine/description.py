@@ -1,7 +1,9 @@
 """What a store holds, in words that any program can read: the description in its attributes."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import Any
 
 from voxelmill.engine.sample import Column, Field, Ragged
@@ -69,6 +71,16 @@ class Description:
         packed = store["labels" if isinstance(f, Ragged) or f.is_label else "images"] == "zstd"
         return int(store["zstd_level"]) if packed else None
 
+    @property
+    def stated_digest(self) -> str:
+        """What `content_digest` has to be for the spec that stands beside it."""
+        try:
+            recipe, seed, ranges = (self.spec[k] for k in ("recipe", "seed", "ranges"))
+        except KeyError as error:
+            return f"(the spec has no {error})"
+        inputs = self.inputs.get("digest", "")
+        return digest_of_content(recipe, self.recipe_version, seed, ranges, inputs)
+
     def to_attributes(self) -> dict[str, Any]:
         """JSON for the group's attributes."""
         plain = {name: getattr(self, name) for name in _PLAIN}
@@ -98,6 +110,24 @@ _PLAIN = (
     "inputs",
     "versions",
 )
+
+
+def digest_of(data: Any) -> str:
+    """sha256 of canonical JSON: sorted keys, no spaces, shortest numbers."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256(text.encode()).hexdigest()
+
+
+def digest_of_content(
+    recipe: str, version: int, seed: int, ranges: Mapping[str, Any], inputs: str
+) -> str:
+    """What decides the content of sample i: see `engine.spec.content_digest`.
+
+    ranges: as JSON, defaults filled in. inputs: their digest, "" without inputs.
+    """
+    return digest_of(
+        {"recipe": recipe, "version": version, "seed": seed, "ranges": ranges, "inputs": inputs}
+    )
 
 
 def column_to_json(column: Column) -> dict[str, Any]:

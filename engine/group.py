@@ -22,6 +22,8 @@ from voxelmill.engine.version import FORMAT, VERSION
 State = Literal["making", "growing", "whole"]
 Json = dict[str, Any]
 KEY = "voxelmill"  # of our attributes
+ANEW = "run the same `voxelmill make` again: it writes this file anew and keeps the shards"
+MOVE_AWAY = f"move this file away, then {ANEW}"
 
 
 def read_group(path: str | Path | Location) -> Json:
@@ -32,12 +34,12 @@ def read_group(path: str | Path | Location) -> Json:
         if isinstance(group["attributes"][KEY]["format"], int):
             return dict(group)
     except AbsentError:
+        if place.is_local and (place.path / "commits").is_dir():
+            raise StoreError(f"{place.join('zarr.json')} is missing; {ANEW}") from None
         cure = "make one with `voxelmill make`" if place.is_local else "look at the address"
         raise StoreError(f"there is no store at {place}; {cure}") from None
     except ValueError as error:
-        raise StoreError(
-            f"{place.join('zarr.json')} is not JSON ({error}); restore it or make it anew"
-        ) from error
+        raise StoreError(f"{place.join('zarr.json')} is not JSON ({error}); {MOVE_AWAY}") from error
     except (KeyError, TypeError):
         pass
     raise StoreError(f"{place} is a Zarr node that voxelmill did not make; name another path")
@@ -54,9 +56,7 @@ def describe(path: str | Path | Location, group: Json) -> Description:
     try:
         return Description.from_attributes(attributes)
     except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(
-            f"{path}/zarr.json is damaged ({error!r}); restore it or make the store anew"
-        ) from error
+        raise StoreError(f"{path}/zarr.json is damaged ({error!r}); {MOVE_AWAY}") from error
 
 
 def read_description(path: str | Path | Location) -> Description:

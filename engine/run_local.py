@@ -143,8 +143,7 @@ def _asked(plan: Plan, path: Path, shards: range | None) -> range:
 def _open(plan: Plan, path: Path, mixed: bool) -> None:
     """Create the store, or check that it is this spec's and grow it."""
     if not (path / "zarr.json").exists():
-        store.create(path, plan.description)
-        return
+        store.create(path, plan.description)  # or keep the shards of one that lost this file
     there, here = store.read_description(path), plan.description
     if there.device_class != here.device_class and not mixed:
         raise StoreError(

@@ -6,11 +6,11 @@ A spec holds a recipe, its ranges, a count, a seed, inputs, a split and how the 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from voxelmill.engine import recipes
+from voxelmill.engine.description import digest_of, digest_of_content
 from voxelmill.engine.draw import ranged
 from voxelmill.engine.errors import SpecError
 from voxelmill.engine.sample import Field, Ragged
@@ -169,33 +169,20 @@ def spec_dict(spec: Spec) -> dict[str, Any]:
     return {key: to_plain(getattr(spec, key)) for key in keys}
 
 
-def _digest(data: Any) -> str:
-    """sha256 of canonical JSON: sorted keys, no spaces, shortest numbers."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return sha256(text.encode()).hexdigest()
-
-
 def content_digest(spec: Spec, inputs_digest: str, version: int) -> str:
     """What decides the content of sample i: not the count, the paths, the workers or the shards.
 
     inputs_digest: digest of the contents of the opened inputs. version: VERSION of the recipe.
     """
-    return _digest(
-        {
-            "recipe": spec.recipe,
-            "version": version,
-            "seed": spec.seed,
-            "ranges": to_plain(spec.ranges),
-            "inputs": inputs_digest,
-        }
-    )
+    ranges = to_plain(spec.ranges)
+    return digest_of_content(spec.recipe, version, spec.seed, ranges, inputs_digest)
 
 
 def layout_digest(
     samples_per_shard: int, sample_fields: Sequence[Field | Ragged], store: Store
 ) -> str:
     """What decides which bytes go into which file, given the contents."""
-    return _digest(
+    return digest_of(
         {
             "format": FORMAT,
             "samples_per_shard": samples_per_shard,

@@ -40,6 +40,7 @@ from voxelmill.engine.files import (
 )
 from voxelmill.engine.group import (
     KEY,
+    MOVE_AWAY,
     describe,
     read_description,
     read_group,
@@ -71,13 +72,14 @@ __all__ = [
 def create(path: str | Path, description: Description) -> None:
     """Make an empty store, or complete one of the same description that a kill left half made.
 
-    Raises StoreError if there is a store of another spec (its message gives the differences),
-    something that is no store, or if `path` cannot be written.
+    Shards of such a store whose zarr.json was lost are kept. Raises StoreError if there is a store
+    of another spec (its message gives the differences), something that is no store, or if `path`
+    cannot be written.
     """
     store = Path(path)
     with write_errors(store, 0):
         if not os.path.lexists(store / "zarr.json"):
-            _refuse_foreign(store, description)
+            description = _with_those_found(store, description)
             store.mkdir(parents=True, exist_ok=True)
             sync_folder(store.absolute().parent)
             _fill(store, description)
@@ -205,22 +207,46 @@ def _fill(store: Path, description: Description) -> None:
     write_arrays(store, description)
 
 
-def _refuse_foreign(store: Path, description: Description) -> None:
-    """Only nothing, an empty folder or what a killed `create` left may become a store."""
+def _with_those_found(store: Path, description: Description) -> Description:
+    """The description of a store that is to be at `store`, where there is no zarr.json.
+
+    Only nothing, an empty folder, what a killed `create` left, or the shards of this very store
+    may be there; these keep the class and the versions that they were made with.
+    """
     if not os.path.lexists(store):
-        return
+        return description
     ours = {store / name / "zarr.json" for name in array_metadata(description)}
     if store.is_dir():
         found = [Path(folder) / name for folder, _, names in os.walk(store) for name in names]
         if all(file in ours or is_partial(file.name) for file in found):
-            return
-    raise StoreError(
-        f"{store} exists and is no voxelmill store; name another path with -o or remove it"
-    )
+            return description
+    records = list(read_records(store, replace(description, count=2**62)).values())
+    if not records:
+        raise StoreError(
+            f"{store} exists and is no voxelmill store; name another path with -o or remove it"
+        )
+    lost = f"{store} has {len(records):,} shards and no zarr.json"
+    if not all(record.is_of(description) for record in records):
+        raise StoreError(
+            f"{lost}, and they are not known to be of this spec; put its zarr.json back from a "
+            "copy, run `voxelmill make` with their spec, or name another path with -o"
+        )
+    count = max(r.shard * description.samples_per_shard + r.samples for r in records)
+    if count > description.count:
+        raise StoreError(
+            f"{lost}, and they reach to sample {count:,}; ask for as many samples as it had, which "
+            f"were more than {description.count:,}"
+        )
+    first = records[0]
+    return replace(description, device_class=first.device_class, versions=dict(first.versions))
 
 
 def _refuse_other(store: Path, existing: Description, wanted: Description) -> None:
     """By digests, layout and split: a path in a spec may change."""
+    if existing.stated_digest != existing.content_digest:
+        raise StoreError(
+            f"{store}/zarr.json is damaged: its spec is not the one of its digest; {MOVE_AWAY}"
+        )
     same = ("content_digest", "layout_digest", "recipe", "recipe_version", "samples_per_shard")
     alike = all(getattr(existing, n) == getattr(wanted, n) for n in (*same, "fields", "columns"))
     if alike and existing.spec.get("split") == wanted.spec.get("split"):

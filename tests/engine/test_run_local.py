@@ -189,6 +189,23 @@ def test_another_class_of_machine_is_refused_and_else_recorded(tmp_path, monkeyp
     }
 
 
+def test_the_same_call_goes_on_with_shards_whose_zarr_json_was_lost(tmp_path, monkeypatch, due):
+    path = tmp_path / "x"
+    make(mills.dots(), path, shards=range(2))
+    (path / "zarr.json").unlink()
+    with pytest.raises(StoreError, match="not known to be of this spec"):
+        make(mills.dots(40, 8, "seed=9"), path)
+    assert make(mills.dots(), path).samples == 24
+    assert stores.contents(path) == due
+    (path / "zarr.json").unlink()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(plan_module, "device_class", lambda: "another cpu")
+        with pytest.raises(StoreError, match="this is 'another cpu': samples would differ"):
+            make(mills.dots(), path)
+    assert make(mills.dots(), path).samples == 0
+    assert (stores.contents(path), check(path)) == (due, [])
+
+
 def test_paths_that_cannot_be_a_store(tmp_path):
     file = tmp_path / "file"
     file.write_text("mine")
