@@ -106,7 +106,7 @@ def open_plan(
         inputs = recipe.open_inputs(spec.inputs, spec.folder, skip_bad)
     if hasattr(recipe, "check_opened"):
         recipe.check_opened(spec.ranges, inputs)
-    fields, columns = tuple(recipe.fields(spec.ranges)), param_columns(recipe, inputs)
+    fields, columns = tuple(recipe.fields(spec.ranges, inputs)), param_columns(recipe, inputs)
     per_shard = spec.samples_per_shard or default_samples_per_shard(fields)
     digest = inputs.digest if inputs is not None else ""
     description = Description(

@@ -28,7 +28,7 @@ class Params:
     centre_x_px: float = field(metadata={"unit": "px"})
 
 
-def fields(ranges):
+def fields(ranges, inputs):
     yx, shape = ("y", "x"), (ranges.size, ranges.size)
     labels = {0: "background", 1: "disc"}
     return (

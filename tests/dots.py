@@ -31,7 +31,7 @@ class Params:
     dots: int = field(metadata={"meaning": "how many"})
 
 
-def fields(ranges):
+def fields(ranges, inputs):
     yx, shape = ("y", "x"), (ranges.size, ranges.size + 2)
     columns = (Column("y", "px"), Column("x", "px"))
     labels = {0: "background", 1: "dot"}

@@ -37,8 +37,8 @@ class Recipe(Protocol):
     Ranges: type
     Params: type
 
-    def fields(self, ranges: Any) -> tuple[Field | Ragged, ...]:
-        """What a sample holds under these ranges."""
+    def fields(self, ranges: Any, inputs: Any) -> tuple[Field | Ragged, ...]:
+        """What a sample holds under these ranges, with these inputs opened."""
 
     def draw(self, ranges: Any, stream: Stream, inputs: Any) -> Any:
         """The Params of one sample; cheap, on the host."""

@@ -108,7 +108,7 @@ def is_dense(ranges: Ranges) -> bool:
     return ranges.count.bounds()[1] <= DENSE_OBJECTS
 
 
-def fields(ranges: Ranges) -> tuple[Field | Ragged, ...]:
+def fields(ranges: Ranges, inputs: Any = None) -> tuple[Field | Ragged, ...]:
     """What a sample holds; more than 16 objects turn the amodal map into run lengths."""
     yx, shape, most = ("y", "x"), (ranges.size, ranges.size), int(ranges.count.bounds()[1])
     labels = dict(enumerate(("background", *CLASSES)))

@@ -83,7 +83,7 @@ def check(ranges, inputs):
 
 
 def open_inputs(inputs, folder, skip_bad): ...
-def fields(ranges): return ()
+def fields(ranges, inputs): return ()
 def draw(ranges, stream, inputs): return Params(1.0)
 def render(ranges, draws, inputs, xp): return {}
 '''
