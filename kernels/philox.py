@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numba import cuda, float32, float64, prange, uint32, uint64
 
-from voxelmill.kernels.device import body, launch, loop, serial, xp_of
+from voxelmill.kernels.device import body, inlined, launch, loop, serial, xp_of
 
 WORDS = 4  # uint32 a block
 
 
-@body
+@inlined
 def philox(c0, c1, c2, c3, k0, k1):
     """The four words at counter (c0, c1, c2, c3) under key (k0, k1); all uint32."""
     m0, m1, low = uint64(0xD2511F53), uint64(0xCD9E8D57), uint64(0xFFFFFFFF)
