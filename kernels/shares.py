@@ -3,6 +3,9 @@
 Fine labels come from one look-up under the warp (`warp.pull_labels`). A voxel pools the fy x fx
 columns of parts below it, along z with the weights of a slice profile; class numbers are never
 interpolated. In most voxels all parts are alike: these cost one comparison of their labels.
+
+Weights are whole numbers whose sum single precision holds exactly, so that sums do not depend on
+the order of parts and equal shares are equal.
 """
 
 from typing import Any
@@ -14,6 +17,7 @@ from voxelmill.kernels.device import body, inlined, launch, loop, xp_of
 from voxelmill.kernels.tiles import on_host
 
 ROWS = 256  # of a label table: as many as uint8 has values
+EXACT = 2**24  # whole numbers up to here are exact in single precision
 
 
 @inlined
@@ -40,22 +44,26 @@ def _shares_at(n, z, y, x0, x1, out, labels, classes, weights, fine):
     """The shares of voxels x0..x1 of a row; `fine` is (fz, fy, fx, first sub-slice)."""
     n, fz, fy, fx, first = uint64(n), fine[0], fine[1], fine[2], fine[3]
     table, taps = uint64(int64(n) % classes.shape[0]), weights.size
-    share = float32(1) / float32(fy * fx)
+    total = float32(0)
+    for tap in range(taps):
+        total += weights[tap] * float32(fy * fx)
     for c in range(uint64(out.shape[1])):
         for i in range(uint64(x1 - x0)):
             out[n, c, uint64(z), uint64(y), uint64(x0) + i] = float32(0)
     for x in range(x0, x1):
         if _alike(labels, n, z * fz, first, taps, y * fy, fy, x * fx, fx):
             label = _part(labels, n, z * fz, 0, first, uint64(y * fy), uint64(x * fx))
-            out[n, classes[table, label], uint64(z), uint64(y), uint64(x)] = float32(1)
+            out[n, classes[table, label], uint64(z), uint64(y), uint64(x)] = total
             continue
         for tap in range(taps):
-            weight = weights[tap] * share
             for iy in range(y * fy, y * fy + fy):
                 for ix in range(x * fx, x * fx + fx):
                     label = _part(labels, n, z * fz, tap, first, uint64(iy), uint64(ix))
                     c = classes[table, label]
-                    out[n, c, uint64(z), uint64(y), uint64(x)] += weight
+                    out[n, c, uint64(z), uint64(y), uint64(x)] += weights[tap]
+    for c in range(uint64(out.shape[1])):
+        for i in range(uint64(x1 - x0)):
+            out[n, c, uint64(z), uint64(y), uint64(x0) + i] /= total
 
 
 @loop
@@ -86,7 +94,8 @@ def shares(
     fine:         (fz, fy, fx), parts of a voxel along each axis.
     z_weights:    (tap,) at least 0, weights of sub-slices centred on the slice, on the host; taps
     differ from fz by an even number, taps >= fz see the neighbours, and the outer sub-slices
-    are repeated. None is a box over the slice itself. In the plane the profile is a box.
+    are repeated. None is a box over the slice itself. In the plane the profile is a box. They count
+    in steps of 2**-23 * fy * fx of their sum or finer.
     Returns (sample, class, z, y, x) float32 on the side of `labels`; the shares of a voxel sum to
     1 but for rounding, and a voxel of one label has exactly 1.
     """
@@ -99,26 +108,21 @@ def shares(
 
 @body
 def _largest_at(n, z, y, x0, x1, out, held, labels, classes, weights, fine):
-    """The class with the largest share in voxels x0..x1; `held` (ROWS,) is zero before and after.
-
-    Adds in the order of `_shares_at`, so that it finds the same sums.
-    """
+    """The class with the largest share in voxels x0..x1; `held` (ROWS,) is zero, and left so."""
     n, fz, fy, fx, first = uint64(n), fine[0], fine[1], fine[2], fine[3]
     table, taps = uint64(int64(n) % classes.shape[0]), weights.size
-    share = float32(1) / float32(fy * fx)
     for x in range(x0, x1):
         label = _part(labels, n, z * fz, 0, first, uint64(y * fy), uint64(x * fx))
         best, most = classes[table, label], float32(0)
         if not _alike(labels, n, z * fz, first, taps, y * fy, fy, x * fx, fx):
             for turn in range(3):  # add up, find the largest, clear
                 for tap in range(taps):
-                    weight = weights[tap] * share
                     for iy in range(y * fy, y * fy + fy):
                         for ix in range(x * fx, x * fx + fx):
                             label = _part(labels, n, z * fz, tap, first, uint64(iy), uint64(ix))
                             c = classes[table, label]
                             if turn == 0:
-                                held[c] += weight
+                                held[c] += weights[tap]
                             elif turn == 1:
                                 if held[c] > most or (held[c] == most and c < best):
                                     best, most = c, held[c]
@@ -231,7 +235,17 @@ def _prepared(
         raise ValueError(f"classes up to {rows.max(initial=0)} are not below {classes} <= {ROWS}")
     table = np.zeros((rows.shape[0], ROWS), np.uint8)
     table[:, : rows.shape[1]] = rows
-    weights = np.ones(fine[0]) if z_weights is None else np.asarray(z_weights, np.float64)
+    weights = _whole(z_weights, fine)
+    xp, first = xp_of(labels), (fine[0] - weights.size) // 2
+    shape = tuple(int(n) // parts for n, parts in zip(labels.shape[1:], fine, strict=True))
+    return xp, xp.asarray(table), xp.asarray(weights), (*map(int, fine), first), shape
+
+
+def _whole(z_weights: Any, fine: tuple[int, int, int]) -> Any:
+    """The weights of a slice profile as whole numbers in float32, on the host."""
+    if z_weights is None:
+        return np.ones(fine[0], np.float32)
+    weights = np.asarray(z_weights, np.float64)
     if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum():
         raise ValueError(f"z_weights are finite, at least 0 and not all 0, not {z_weights}")
     if (weights.size - fine[0]) % 2:
@@ -239,7 +253,6 @@ def _prepared(
             f"{weights.size} z_weights cannot be centred on {fine[0]} sub-slices: take "
             f"{weights.size + 1}"
         )
-    xp, first = xp_of(labels), (fine[0] - weights.size) // 2
-    weights = xp.asarray(weights / weights.sum(), np.float32)
-    shape = tuple(int(n) // parts for n, parts in zip(labels.shape[1:], fine, strict=True))
-    return xp, xp.asarray(table), weights, (*map(int, fine), first), shape
+    most = EXACT // (fine[1] * fine[2]) - weights.size  # rounding adds less than 1 a tap
+    scale = 2.0 ** int(np.log2(most))  # a power of two: halves and quarters stay themselves
+    return np.round(weights / weights.sum() * scale).astype(np.float32)
