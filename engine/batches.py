@@ -21,10 +21,19 @@ from voxelmill.engine.order import Order
 from voxelmill.engine.sample import Rows
 from voxelmill.engine.state import State
 
-__all__ = ["Batch", "Batches", "Begin", "Buffers", "Pending", "finished", "padded_rows"]
+__all__ = [
+    "TOLD_AHEAD",
+    "Batch",
+    "Batches",
+    "Begin",
+    "Buffers",
+    "Pending",
+    "finished",
+    "padded_rows",
+]
 
 Batch = dict[str, Any]
-_TOLD_AHEAD = 16  # steps: what a cold disk needs to stream
+TOLD_AHEAD = 16  # steps: what a cold disk needs to stream
 _TOGETHER = 4096  # samples of which the order is computed in one call
 
 
@@ -65,7 +74,7 @@ class Batches(Iterator[Batch]):
             Those for which there is no room are left out.
     convert: crops and scaling, for the epoch of each step. Where it crops, a batch has "crop",
             (sample, axis) int64: where each crop begins, the axes as in `convert.crop`.
-    expect: is told what will be read `_TOLD_AHEAD` steps on, so that a cold disk begins with it.
+    expect: is told what will be read `told` steps on, so that a cold disk begins with it.
 
     With end="pad" each batch has "padded", (sample,) bool. When it has stopped, or a loop over it
     was left, another `for` goes on where it stands: behind a whole epoch with the next, also when
@@ -85,6 +94,7 @@ class Batches(Iterator[Batch]):
         rows: Mapping[str, int] | None = None,
         convert: Convert | None = None,
         expect: Callable[[NDArray[np.int64], Sequence[str]], None] | None = None,
+        told: int = TOLD_AHEAD,
     ) -> None:
         _refuse_bad(order, ahead, epochs)
         self.order, self.names = order, list(names)
@@ -95,6 +105,7 @@ class Batches(Iterator[Batch]):
             _refuse_buffers(self._out, order.batch)
             ahead = min(ahead, len(self._out) - 1)
         self._ahead, self._expect = ahead, expect
+        self._told_ahead = told if expect is not None else 0
         self._first = order.epoch
         self._last: int | None = None  # the epoch before which it stops
         self._queue: deque[tuple[_Step, Pending | None]] = deque()
@@ -235,8 +246,7 @@ class Batches(Iterator[Batch]):
 
     def _next_step(self) -> _Step | None:
         """The next step to begin, after telling of those that come behind it."""
-        ahead = _TOLD_AHEAD if self._expect is not None else 0
-        while len(self._told) <= ahead and (step := next(self._steps, None)) is not None:
+        while len(self._told) <= self._told_ahead and (step := next(self._steps, None)) is not None:
             if self._expect is not None:
                 self._expect(step.indices, self.names)
             self._told.append(step)

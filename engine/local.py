@@ -29,14 +29,15 @@ from voxelmill.engine.errors import StoreError
 from voxelmill.engine.layout import array_metadata
 from voxelmill.engine.local_dense import Dense
 from voxelmill.engine.local_rows import ParamsTable, RaggedRows, ragged_rows
-from voxelmill.engine.local_shards import Process, Rules
+from voxelmill.engine.local_shards import COLD_BATCHES, Process, Rules, fits
+from voxelmill.engine.order import Order
 from voxelmill.engine.sample import Field
 from voxelmill.engine.threads import Work
 
 Buffers = Mapping[str, NDArray[Any]]
 _ENTRY = [("size", "<u8"), ("hash", "V16")]
 _LEAST_TASK_BYTES = 1 << 19
-_MOST_WAITING = 32  # batches of which the disk was told and with which it has not begun
+_MOST_TOLD = 1024  # steps
 
 
 class LocalArrays:
@@ -104,21 +105,26 @@ class LocalArrays:
             partial(self._fill_dense, here, indices[part], part, dense, batch, convert)
             for part in (np.array_split(order, parts) if dense and parts else [])
         ]
-        self.expect(indices, dense)
+        if here.cold > 0:
+            self._hint(here, indices, dense)
         return LocalPending(here, here.pool.begin(tasks), batch, indices)
 
-    def expect(self, indices: NDArray[np.int64], names: Sequence[str]) -> None:
+    def expect(self, indices: NDArray[np.int64], names: Sequence[str], whole: bool = False) -> None:
         """Say that samples will be read soon, so that the disk begins with them; a hint.
 
-        Nothing happens while what is read is found in the page cache. `start` says it of its own
-        samples; who knows what comes behind them keeps the disk busy by saying it earlier.
+        whole: and all others of their shards. Nothing happens while what is read is found in the
+        page cache. `start` says it of its own samples, once some were not there; who knows what
+        comes behind them keeps the disk busy by saying it earlier.
         """
         here = self._here()
         dense = [name for name in names if name in self._dense]
-        if here.cold > 0 and dense and here.hints.waiting < _MOST_WAITING:
-            here.cold -= 1
-            samples = np.sort(indices).tolist()
-            here.hints.begin([partial(self._expect, here, samples, dense)])
+        if not dense or not len(indices):
+            return
+        if here.cold <= 0:  # one look a batch: of a shuffled one, at any shard
+            if not self._dense[dense[0]].absent(here, int(indices[0])):
+                return
+            here.cold = COLD_BATCHES
+        self._hint(here, indices, dense, whole)
 
     def column(self, first: int, last: int, number: int) -> NDArray[np.float64]:
         """Column `number` of `params` of the samples `first` to `last`, the last not in."""
@@ -196,9 +202,13 @@ class LocalArrays:
             elif self._params is not None and name not in self._dense:
                 self._params.rows(here, indices, batch[name])
 
-    def _expect(self, here: Process, samples: Sequence[int], names: Sequence[str]) -> None:
+    def _hint(
+        self, here: Process, indices: NDArray[np.int64], names: Sequence[str], whole: bool = False
+    ) -> None:
+        here.cold -= 1
+        samples = np.sort(indices).tolist()
         for name in names:
-            self._dense[name].expect(here, samples)
+            self._dense[name].expect(here, samples, whole)
 
 
 class LocalPending:
@@ -218,6 +228,22 @@ class LocalPending:
             )
         self._work.wait()
         return self._batch | {"index": self._indices}
+
+
+def window_steps(order: Order, description: Description, names: Sequence[str]) -> int:
+    """The steps that a window of shards lasts, if its shards are to be read whole; else 0.
+
+    They are if the order takes most of each shard, and two windows fit into the page cache: one
+    that is read from it, and one that the disk brings meanwhile.
+    """
+    if order.shuffle != "shard" or 2 * order.count < description.count:
+        return 0
+    dense = sum(f.nbytes for f in description.fields if isinstance(f, Field) and f.name in names)
+    window = min(order.window * description.samples_per_shard, description.count)
+    if not fits(2 * window * dense):
+        return 0
+    steps = -(-order.window * order.samples_per_shard // (order.batch * order.ranks))
+    return min(steps, _MOST_TOLD)
 
 
 def refuse_unfit(name: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -20,7 +20,7 @@ from voxelmill.engine.sample import Field
 from voxelmill.engine.shard_files import NOWAIT, Damage, ShardFile, place_in
 
 _RUN = 4  # samples of a batch in each of its shards that speak for shuffling within shards
-_ASKED = np.zeros(1, np.uint8)
+_MOST_WAITING = 32  # batches of which the kernel was not told yet
 
 Convert = Callable[[NDArray[Any], NDArray[Any], int], None]  # (from, to, sample)
 from_le = partial(int.from_bytes, byteorder="little")
@@ -84,9 +84,12 @@ class Dense(ShardArray):
                 if shard != last or file is None:
                     file = self.file(here, shard)
                     index, last = self._index(here, shard, file), shard
-                straight = quick and due and index is None
+                straight = quick and due and index is None and not file.loading
                 if not (straight and self._straight(file, slot, to, step)):
-                    copy(here, file, self._place(index, slot), to, step, due)
+                    at = self._place(index, slot)
+                    if file.loading:
+                        file.wait_for(at[0] + at[1])
+                    copy(here, file, at, to, step, due)
             except Damage as damage:
                 raise self.explained(shard, sample, damage) from None
             if convert is not None:
@@ -95,27 +98,54 @@ class Dense(ShardArray):
             done = samples[check]
             np.bitwise_or.at(here.checked[self.name], done >> 3, _bit(done))
 
-    def expect(self, here: Process, samples: Sequence[int]) -> None:
-        """Bring `samples`, ascending, into the page cache. Leaves what is wrong to `fill`.
+    def absent(self, here: Process, sample: int) -> bool:
+        """Whether the disk must be asked for a sample, as far as a look at one byte can tell.
 
-        Where several are of one shard, or all of the store fits into memory, it is whole shards,
-        each once: their other samples are asked for soon, and a disk gives them faster in one go.
+        False for what is wrong, which is left to `fill`.
         """
-        runs: dict[int, list[int]] = {}
+        shard, slot = divmod(sample, self.description.samples_per_shard)
+        with suppress(Damage):
+            file = self.file(here, shard)
+            packed = file.size * slot // self.description.samples_in(shard)
+            cached = file.cached(packed if self._packed else slot * (self.nbytes + 4))
+            return not cached if cached is not None else (self.name, shard) not in here.asked
+        return False
+
+    def expect(self, here: Process, samples: Sequence[int], whole: bool = False) -> None:
+        """Begin to bring `samples`, ascending, into the page cache.
+
+        whole: the other samples of their shards are asked for soon. Then, and where several are of
+        one shard, or all of the store fits into memory, shards are read whole: a disk gives them
+        faster in one go. What is not asked for shard by shard is read whole once only.
+        """
+        size = self.description.samples_per_shard
+        shards = {sample // size: sample for sample in samples}
+        if not whole and len(samples) < _RUN * (1 if here.all_fits else len(shards)):
+            if here.hints.waiting < _MOST_WAITING:
+                here.hints.begin([partial(self._advise, here, samples)])
+            return
+        for shard, sample in shards.items():
+            key = (self.name, shard)
+            if key in here.loading or (not whole and key in here.asked):
+                continue
+            if self.absent(here, sample):
+                here.asked.add(key)
+                here.loading.add(key)
+                here.hints.begin([partial(self._load, here, shard, whole)])
+
+    def _load(self, here: Process, shard: int, awaited: bool) -> None:
+        try:
+            with suppress(Damage):
+                self.file(here, shard).load(awaited)
+        finally:
+            here.loading.discard((self.name, shard))
+
+    def _advise(self, here: Process, samples: Sequence[int]) -> None:
         for sample in samples:
             shard, slot = divmod(sample, self.description.samples_per_shard)
-            runs.setdefault(shard, []).append(slot)
-        whole = len(samples) >= _RUN * (1 if here.all_fits else len(runs))
-        for shard, slots in runs.items():
             with suppress(Damage):
                 file = self.file(here, shard)
-                if not whole:
-                    index = self._index(here, shard, file)
-                    for slot in slots:
-                        file.expect(*self._place(index, slot))
-                elif here.asked.get((self.name, shard)) is None:
-                    here.asked.put((self.name, shard), _ASKED)
-                    file.load()
+                file.expect(*self._place(self._index(here, shard, file), slot))
 
     def _due_checks(self, here: Process, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
         if self.rules.check != "first":
@@ -168,7 +198,7 @@ class Dense(ShardArray):
         try:
             for shard in np.unique(shards).tolist():
                 file = files[shard] = self.file(here, shard)
-                if self._index(here, shard, file) is not None:
+                if file.loading or self._index(here, shard, file) is not None:
                     return False
             fds = [files[shard].fd for shard in shards.tolist()]
             offsets, steps = (slots * (size + 4)).tolist(), (places * size).tolist()

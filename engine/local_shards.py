@@ -32,7 +32,6 @@ from voxelmill.engine.threads import Pool
 
 _INDEX_BYTES, _CHUNK_BYTES = 64 << 20, 64 << 20  # that are kept in memory
 COLD_BATCHES = 64  # for which hints go on after a read that was not in the page cache
-_MOST_ASKED = 256
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,15 @@ class Process:
 
     def __init__(self, threads: int, nbytes: int) -> None:
         self.pid = os.getpid()
-        self.all_fits = nbytes < _memory_available() // 2
+        self.all_fits = fits(nbytes)
         self.pool, self.hints = Pool(threads), Pool(1, "voxelmill-hint")
         self.files = Files()
         self.indexes, self.chunks = Kept(_INDEX_BYTES), Kept(_CHUNK_BYTES)
         self.checked: dict[str, NDArray[np.uint8]] = {}  # a bit a sample
         self.fixed: dict[str, NDArray[np.bool_]] = {}  # shards whose payloads are at even steps
         self.cold = 0  # batches for which the kernel is still told ahead
-        self.asked = Kept(_MOST_ASKED)  # shards that it was lately asked to read whole
+        self.asked: set[tuple[str, int]] = set()  # shards that it was asked to read whole
+        self.loading: set[tuple[str, int]] = set()  # and those of which this is not done
         self._own = threading.local()
 
     @property
@@ -151,6 +151,11 @@ class ShardArray:
         """The last shard, if it is not full, is remade with more samples when a store grows."""
         last = shard == self.description.shards - 1
         return last and self.description.count % self.description.samples_per_shard > 0
+
+
+def fits(nbytes: int) -> bool:
+    """Whether so much of the page cache can be counted on: half of what the kernel could give."""
+    return nbytes < _memory_available() // 2
 
 
 def _memory_available() -> int:

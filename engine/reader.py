@@ -6,19 +6,19 @@ and the numbers of its samples as "index". What is missing or damaged is an erro
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voxelmill.engine.access import Access, Check, Way, open_access
-from voxelmill.engine.batches import Batch, Batches, Begin, Buffers, Pending
+from voxelmill.engine.access import Access, open_access, refuse_options
+from voxelmill.engine.batches import TOLD_AHEAD, Batch, Batches, Begin, Buffers, Pending
 from voxelmill.engine.columns import Params
 from voxelmill.engine.convert import Convert
 from voxelmill.engine.group import describe, read_group, state_in
-from voxelmill.engine.local import LocalArrays
+from voxelmill.engine.local import LocalArrays, window_steps
 from voxelmill.engine.location import Location
 from voxelmill.engine.made import Made
 from voxelmill.engine.order import WINDOW, End, Order, Shuffle, by_shard, subset_name
@@ -86,7 +86,7 @@ class Reader:
     ) -> None:
         """grown_from: the count with which a whole store was opened, by who opens it again."""
         self.location, self.partial, self.follow = Location(path), partial, follow
-        _refuse_options(access)
+        refuse_options(access, ("partial", "follow", "stall_s", "weights"))
         self.stall_s, self._options = stall_s, access
         group = read_group(self.location)
         self.description = describe(self.location, group)
@@ -208,7 +208,7 @@ class Reader:
 
         shuffle, end, window: the order, see `Order`; True is "global", False "none".
         fields: all but "params" by default. split, where, indices: a subset, see
-        `engine.subset`; of an unfinished store, what is made.
+        `engine.subset`; of an unfinished store, what is made, and with `follow` indices only.
         epochs, out: see `Batches`, which says how to stop and go on.
         scale: field -> (factor, offset): value x factor + offset, in float32.
         crop: axis -> size: a window whose place is drawn by (seed, epoch, index), the same in all
@@ -225,15 +225,10 @@ class Reader:
         if scale or crop:
             convert = Convert(scale or {}, crop or {}, seed=seed)
             convert = convert.sized(self.description.fields, names)
-        if self.follow and not (split is None and where is None and indices is None):
-            raise ValueError(
-                f"{self.location} is followed while it is made, and what is not made yet has no "
-                "params to choose by: leave out split, where and indices, or wait until it is whole"
-            )
-        chosen = None if self.follow else subset(self, indices, split, where)
+        chosen = subset(self, indices, split, where)
         kind = _KINDS.get(shuffle, shuffle)
         per_shard = self.description.samples_per_shard
-        if chosen is not None and kind == "shard":
+        if chosen is not None and (kind == "shard" or (self.follow and kind == "global")):
             chosen, per_shard = by_shard(chosen, per_shard)
         order = Order(
             count=len(self) if chosen is None else len(chosen),
@@ -250,6 +245,8 @@ class Reader:
             follow=self.follow,
         )
         digest = f"{self.description.content_digest[:16]}:{subset_name(chosen)}:{order.name}"
+        tells = order.shuffle == "shard" and not self.follow
+        steps = window_steps(order, self.description, names) if tells else 0
         return Batches(
             self._begin(),
             order,
@@ -260,7 +257,8 @@ class Reader:
             out=out,
             rows=rows,
             convert=convert,
-            expect=self._expect if order.shuffle == "shard" and not self.follow else None,
+            expect=partial(self._expect, whole=steps > 0) if tells else None,
+            told=max(TOLD_AHEAD, steps),
         )
 
     def start(
@@ -282,10 +280,10 @@ class Reader:
         """`start` without its checks: for indices and names that `checked` gave."""
         return self._access.start(indices, names, out, convert)
 
-    def _expect(self, indices: NDArray[np.int64], names: Sequence[str]) -> None:
+    def _expect(self, indices: NDArray[np.int64], names: Sequence[str], whole: bool) -> None:
         """Tell a local store what will be read; others have no use for it."""
         if isinstance(self._access, LocalArrays):
-            self._access.expect(indices, names)
+            self._access.expect(indices, names, whole)
 
     def params_of(self, index: int) -> NDArray[np.float64]:
         """The row of `params` of one sample, (column,) in the order of `description.columns`."""
@@ -301,8 +299,11 @@ class Reader:
             out[first:last] = self._access.column(first, last, number)
         return out
 
-    def checked(self, indices: ArrayLike) -> NDArray[np.int64]:
-        """The indices as int64. Raises IndexError outside the store, StoreError if not made yet."""
+    def checked(self, indices: ArrayLike, made: bool = True) -> NDArray[np.int64]:
+        """The indices as int64. Raises IndexError outside the store, StoreError if not made yet.
+
+        made: False lets those that are not made yet through.
+        """
         index = np.asarray(indices)
         if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
             raise TypeError(f"an index is an integer or a list of them, not {indices!r}")
@@ -310,7 +311,8 @@ class Reader:
         if outside.any():
             raise IndexError(f"{index[outside][0]} is not in [0, {len(self)}) of {self.location}")
         index = index.astype(np.int64)
-        self._made.refuse_lacking(index)
+        if made:
+            self._made.refuse_lacking(index)
         return index
 
     def checked_names(self, names: Sequence[str] | None) -> list[str]:
@@ -338,15 +340,6 @@ class Reader:
 
 
 _KINDS: dict[Any, Any] = {True: "global", False: "none"}
-
-
-def _refuse_options(access: Mapping[str, Any]) -> None:
-    """Raise ValueError for what would only fail when the first sample is read."""
-    for name, known in (("way", get_args(Way)), ("check", get_args(Check))):
-        if name in access and access[name] not in known:
-            raise ValueError(f"{name}={access[name]!r} is not one of {', '.join(known)}")
-    if (threads := access.get("threads")) is not None and threads < 1:
-        raise ValueError(f"threads={threads} must be 1 or more")
 
 
 def _reopened(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _PIECE = 8 << 20
+_AWAITED = 256 << 20  # that a load has yet to bring when it is still waited for
 _MOST_OPEN, _LEAST_OPEN = 4096, 16
 _ABSENT = 2**64 - 1
 _NEAR = 1 << 16  # bytes in front of the index from which a mark has the checksums
@@ -40,11 +41,13 @@ class Damage(Exception):
 class ShardFile:
     """An open shard file. It is closed when nobody holds it any more."""
 
-    __slots__ = ("__weakref__", "_map", "fd", "size")
+    __slots__ = ("__weakref__", "_loaded", "_map", "_moved", "_path", "fd", "size")
 
     def __init__(self, path: str) -> None:
-        self.fd = -1
+        self.fd, self._path = -1, path
         self._map: mmap.mmap | None = None
+        self._loaded: int | None = None  # while `load` is at work: up to which byte it came
+        self._moved = threading.Condition()
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.size = os.fstat(self.fd).st_size
 
@@ -98,16 +101,54 @@ class ShardFile:
         with suppress(OSError):
             os.posix_fadvise(self.fd, offset, size, os.POSIX_FADV_WILLNEED)
 
-    def load(self) -> None:
+    def cached(self, offset: int) -> bool | None:
+        """Whether the byte at `offset` is in the page cache; None if the system cannot tell."""
+        try:
+            return os.preadv(self.fd, (bytearray(1),), offset, NOWAIT) >= 0
+        except BlockingIOError:
+            return False
+        except OSError:
+            return None
+
+    @property
+    def loading(self) -> bool:
+        """Whether `load` is at work in another thread, and is to be waited for."""
+        return self._loaded is not None
+
+    def load(self, awaited: bool) -> None:
         """Bring all of it into the page cache, in one go and without a copy; waits for the disk.
 
         A sequential read makes large folios, from which `preadv` copies half as fast again as
-        from the single pages that POSIX_FADV_WILLNEED and reads of single samples make.
+        from the single pages that POSIX_FADV_WILLNEED and reads of single samples make. It has a
+        file descriptor of its own, since the kernel keeps what it knows of a reader with it.
+        awaited: who wants to read what is not there yet waits, see `wait_for`.
         """
-        with suppress(OSError), open(os.devnull, "wb") as nowhere:
-            offset = 0
-            while sent := os.sendfile(nowhere.fileno(), self.fd, offset, _PIECE):
-                offset += sent
+        with suppress(OSError), open(self._path, "rb", buffering=0) as own:
+            self._reach(0 if awaited else None)
+            try:
+                with open(os.devnull, "wb") as nowhere:
+                    offset = 0
+                    while sent := os.sendfile(nowhere.fileno(), own.fileno(), offset, _PIECE):
+                        offset += sent
+                        if awaited:
+                            self._reach(offset)
+            finally:
+                self._reach(None)
+
+    def wait_for(self, end: int) -> None:
+        """Wait while `load` is about to bring the bytes before `end`.
+
+        A disk that is asked for single samples meanwhile gives less of both. What `load` is far
+        from is not waited for, so that the first batches of huge shards come soon.
+        """
+        with self._moved:
+            while self._loaded is not None and self._loaded < end <= self._loaded + _AWAITED:
+                self._moved.wait()
+
+    def _reach(self, offset: int | None) -> None:
+        with self._moved:
+            self._loaded = offset
+            self._moved.notify_all()
 
     def _rest(self, buffers: Sequence[Any], offset: int, size: int, done: int) -> None:
         views = [memoryview(b).cast("B") for b in buffers]

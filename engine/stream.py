@@ -148,7 +148,7 @@ class Stream(Reader):
             )
         return self._mill
 
-    def _expect(self, indices: NDArray[np.int64], names: Sequence[str]) -> None:
+    def _expect(self, indices: NDArray[np.int64], names: Sequence[str], whole: bool) -> None:
         """Nothing: a mill has no disk to hurry."""
 
     def _bytes(self, samples: int, names: Sequence[str]) -> int:

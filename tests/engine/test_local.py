@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from queue import Queue
 
 import google_crc32c
 import numpy as np
@@ -22,8 +23,10 @@ from voxelmill.engine.commit import pack, read_records
 from voxelmill.engine.crc import crc32c_at, crc32c_holding
 from voxelmill.engine.draw import name_code, philox
 from voxelmill.engine.errors import StoreError
-from voxelmill.engine.local import LocalArrays
+from voxelmill.engine.local import LocalArrays, window_steps
 from voxelmill.engine.location import Location
+from voxelmill.engine.order import Order
+from voxelmill.engine.reader import open_store
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
 from voxelmill.engine.shard_files import (
     NOWAIT,
@@ -708,7 +711,7 @@ def test_memory_does_not_grow(tmp_path):
     stores.finish(tmp_path / "x.zarr")
     code = f"""
 import numpy as np
-from voxelmill.engine.local import LocalArrays
+from voxelmill.engine.local import LocalArrays, window_steps
 from voxelmill.engine.group import read_description
 path = {str(tmp_path / "x.zarr")!r}
 arrays = LocalArrays(path, read_description(path), threads=2)
@@ -806,8 +809,9 @@ def test_short_reads_are_gone_on_with(tmp_path, monkeypatch):
 def test_a_disk_is_told_what_comes(whole, monkeypatch, fits):
     """Whole shards where several samples of one come or all fits into memory; else samples."""
     loaded, asked = [], []
-    monkeypatch.setattr(ShardFile, "load", lambda self: loaded.append(self.size))
+    monkeypatch.setattr(ShardFile, "load", lambda self, awaited: loaded.append(awaited))
     monkeypatch.setattr(ShardFile, "expect", lambda self, *place: asked.append(place))
+    monkeypatch.setattr(ShardFile, "cached", lambda self, offset: False)
     arrays = LocalArrays(whole, stores.describe(), threads=1)
     here = arrays._here()
     here.all_fits = fits
@@ -817,21 +821,111 @@ def test_a_disk_is_told_what_comes(whole, monkeypatch, fits):
         assert here.cold == 4
     here.hints.begin([lambda: None]).wait()
     assert sorted(asked) == ([] if fits else [(0, 144), (144, 144), (144, 144), (288, 144)])
-    assert len(loaded) == (3 if fits else 1)
-    here.cold = 0
-    arrays.expect(np.arange(11), ["image"])  # all was in the page cache lately
-    assert len(loaded) == (3 if fits else 1)
+    assert loaded == [False] * (3 if fits else 1)
+
+
+@pytest.mark.parametrize("cached", [True, False, None])
+def test_a_disk_that_is_told_of_whole_shards(whole, monkeypatch, cached):
+    """Each once while it is under way; again when it is gone; never what is there."""
+    loaded = []
+    monkeypatch.setattr(ShardFile, "load", lambda self, awaited: loaded.append(awaited))
+    monkeypatch.setattr(ShardFile, "cached", lambda self, offset: cached)
+    arrays = LocalArrays(whole, stores.describe(), threads=1)
+    here = arrays._here()
+    for _ in range(2):
+        gate = threading.Event()
+        waiting = here.hints.begin([gate.wait])
+        for indices in ([9, 2], [1, 5], [10, 0]):
+            arrays.expect(np.array(indices), ["image", "mask", "params"], whole=True)
+        gate.set()
+        waiting.wait()
+        here.hints.begin([lambda: None]).wait()
+    once = 2 * 3  # files
+    assert loaded == [True] * {True: 0, False: 2 * once, None: once}[cached]
+    assert (here.cold > 0) is (cached is not True)
+
+
+def test_how_many_steps_a_disk_is_told_ahead(monkeypatch):
+    description = stores.describe(100, 4)
+    image = next(f for f in description.fields if f.name == "image")
+    order = Order(100, 6, ranks=2, shuffle="shard", window=5, samples_per_shard=4)
+    most = 2 * (2 * 5 * 4 * image.nbytes)
+
+    def steps(room, order=order):
+        monkeypatch.setattr("voxelmill.engine.local_shards._memory_available", lambda: room)
+        return window_steps(order, description, ["image", "params"])
+
+    assert steps(most + 2) == 2  # 20 samples, 12 a step
+    assert steps(most) == 0  # they would throw each other out of the page cache
+    assert steps(1 << 30, replace(order, shuffle="global")) == 0
+    assert steps(1 << 30, replace(order, count=49)) == 0  # most of a shard is not wanted
+    assert steps(1 << 30, replace(order, batch=1, ranks=1, window=10**6)) == 1024
+
+
+def gone(path):
+    """An open file that is not in the page cache."""
+    file = ShardFile(str(path))
+    os.fsync(file.fd)
+    os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    return file
 
 
 def test_loading_brings_a_file_into_the_page_cache(tmp_path):
     (tmp_path / "x").write_bytes(bytes(3 << 20))
-    file = ShardFile(str(tmp_path / "x"))
-    os.fsync(file.fd)
-    os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    file.load()
+    file = gone(tmp_path / "x")
+    file.load(awaited=True)
     assert file.fill([bytearray(1 << 20)], 1 << 20, 1 << 20)
+    assert file.cached(0)
+    assert not file.loading
     assert NOWAIT == os.RWF_NOWAIT
     file.expect(0, 100)
+
+
+def test_what_a_load_is_about_to_bring_is_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(bytes(100))
+    file, gates, sent = ShardFile(str(tmp_path / "x")), Queue(), []
+
+    def sendfile(to, own, offset, size):
+        gates.get(timeout=20)
+        sent.append(offset)
+        return 40 if offset < 80 else 0
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    monkeypatch.setattr("voxelmill.engine.shard_files._AWAITED", 60)
+    file.wait_for(100)  # nothing is under way
+    loading = threading.Thread(target=file.load, args=(True,))
+    loading.start()
+    while not file.loading:
+        time.sleep(0.001)
+    file.wait_for(61)  # too far
+    threading.Timer(0.05, gates.put, (1,)).start()
+    file.wait_for(40)
+    assert sent == [0]
+    file.wait_for(30)
+    for _ in range(2):
+        threading.Timer(0.05, gates.put, (1,)).start()
+    file.wait_for(90)  # until it ends, which is before
+    assert sent == [0, 40, 80]
+    loading.join()
+    assert not file.loading
+    os.unlink(tmp_path / "x")
+    file.load(True)  # a hint, so that no error matters
+    assert not file.loading
+
+
+def test_a_window_that_is_not_in_the_page_cache_is_read_whole(tmp_path):
+    """All samples, each as it was, and those of later epochs when the cache was dropped between."""
+    path = stores.make(tmp_path / "x.zarr")
+    reader = open_store(path)
+    for epoch in range(2):
+        for file in path.rglob("*/c/*"):
+            if file.is_file():
+                gone(file)
+        seen = []
+        for batch in reader.batches(2, "shard", epoch=epoch, window=2, fields=["image", "mask"]):
+            assert stores.same(batch, expected(batch["index"].tolist(), ["image", "mask"]))
+            seen += batch["index"].tolist()
+        assert len(set(seen)) == len(seen) == 10
 
 
 def test_a_miss_of_the_page_cache_is_noticed(whole, monkeypatch):
