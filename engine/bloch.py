@@ -74,8 +74,8 @@ def steady(period: Callable[[Spins], Spins], spins: int = 1) -> Spins:
     """
     b = period(np.zeros((spins, 3)))
     columns = [period(np.tile(np.eye(3)[k], (spins, 1))) - b for k in range(3)]
-    fixed: Spins = np.linalg.solve(np.eye(3) - np.stack(columns, -1), b[..., None])[..., 0]
-    return fixed
+    fixed = np.linalg.solve(np.eye(3) - np.stack(columns, -1), b[..., None])
+    return np.asarray(fixed[..., 0], np.float64)
 
 
 def _spins(xy: Any, z: Any) -> Spins:

@@ -26,7 +26,8 @@ app = typer.Typer(
     "  voxelmill make examples/cxr_objects.yaml -o cxr.zarr --count 2000 --workers 2\n\n"
     "  voxelmill show cxr.zarr -o sheet.png\n\n"
     "  voxelmill check cxr.zarr\n\n"
-    "  voxelmill bench cxr.zarr",
+    "  voxelmill bench cxr.zarr\n\n"
+    "  voxelmill verify",
 )
 MOST_SHOWN = 240
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -362,6 +363,39 @@ def bench(
         print(json.dumps(measure.to_json(figures), indent=2))
     else:
         print_figures(figures, out)
+
+
+@app.command()
+def verify(
+    rows: Annotated[
+        list[str] | None, typer.Argument(help="Names of rows, or how they begin; all if none.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write JSON here.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write a page here.")] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Compare with torchsim and blochsimulator as well.")
+    ] = False,
+) -> None:
+    """Test the physics on this machine: closed forms, golden numbers, statistics. 1 on FAIL.
+
+    [bold]Examples[/bold]
+
+      voxelmill verify --html verify.html
+
+      voxelmill verify golden bloch.spin_echo
+    """
+    from voxelmill.engine.verify import page, suite
+
+    wanted = suite.rows(rows or (), peers)
+    with err.status("compiling kernels") as status:
+        report = suite.verify(wanted, lambda done: status.update(done.row.name))
+    page.print_report(report, out)
+    if json_file is not None:
+        json_file.write_text(json.dumps(page.to_json(report), indent=2) + "\n")
+    if html_file is not None:
+        html_file.write_text(page.to_html(report))
+    if report.failed:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

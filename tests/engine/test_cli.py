@@ -15,7 +15,7 @@ from rich.console import Console
 from voxelmill.engine import cli, progress
 from voxelmill.engine.progress import Line
 
-COMMANDS = ("recipes", "schema", "plan", "make", "show", "check", "remake", "bench")
+COMMANDS = ("recipes", "schema", "plan", "make", "show", "check", "remake", "bench", "verify")
 
 
 @pytest.fixture

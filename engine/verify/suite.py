@@ -1,0 +1,60 @@
+"""Which rows there are, and running them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from voxelmill.engine.errors import SpecError
+from voxelmill.engine.nearest import did_you_mean
+from voxelmill.engine.verify.rows import Outcome, Row, checked, run
+
+MODULES = ("golden", "closed_forms", "trains")
+PEERS = "peers"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All rows that were run."""
+
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """The rows that did not pass."""
+        return tuple(o for o in self.outcomes if not o.passed)
+
+
+def rows(families: Sequence[str] = (), peers: bool = False) -> list[Row]:
+    """The rows of this package and of all recipes that have `verify_rows()`.
+
+    families: names, or their beginnings, of the rows wanted; none is all. Raises SpecError for one
+    that no row has.
+    """
+    from voxelmill.engine.recipes import known, load
+
+    here = "voxelmill.engine.verify"
+    sources: list[Any] = [import_module(f"{here}.{name}") for name in MODULES]
+    sources += [load(name) for name in sorted(known())]
+    sources += [import_module(f"{here}.{PEERS}")] if peers else []
+    found = checked(
+        row for source in sources for row in getattr(source, "verify_rows", lambda: ())()
+    )
+    wanted = [row for row in found if not families or row.name.startswith(tuple(families))]
+    for family in families:
+        if not any(row.name.startswith(family) for row in found):
+            names = [row.name for row in found]
+            raise SpecError(f"no row is named {family!r}{did_you_mean(family, names)}")
+    return wanted
+
+
+def verify(wanted: Sequence[Row], progress: Callable[[Outcome], None] = lambda _: None) -> Report:
+    """Run the rows in order; `progress` hears of each."""
+    start, outcomes = time.perf_counter(), []
+    for row in wanted:
+        outcomes.append(run(row))
+        progress(outcomes[-1])
+    return Report(tuple(outcomes), time.perf_counter() - start)

@@ -1,0 +1,137 @@
+"""`voxelmill verify`: rows pass, rows can fail, and both are told in three forms."""
+
+import json
+import math
+import sys
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import pytest
+
+from voxelmill.engine import cli, recipes
+from voxelmill.engine.errors import SpecError
+from voxelmill.engine.verify import closed_forms, golden, page, suite
+from voxelmill.engine.verify.rows import Measured, Row, checked, run
+
+
+def row(name="extra.row", measured=1.0, expected=1.0, tolerance=0.1, **more):
+    return Row(
+        name, "a <title>", "that & this", lambda: Measured(measured, expected, tolerance, **more)
+    )
+
+
+def broken():
+    raise RuntimeError("no such thing")
+
+
+@pytest.fixture(scope="module")
+def report():
+    return suite.verify(suite.rows())
+
+
+def test_all_rows_pass_within_a_minute(report):
+    assert [o.row.name for o in report.failed] == []
+    assert report.seconds < 60
+    assert len(report.outcomes) == len({o.row.name for o in report.outcomes})
+    for o in report.outcomes:
+        assert o.row.title
+        assert o.row.proves
+        assert o.result.tolerance >= 0
+
+
+def test_every_golden_number_is_a_row_and_says_all_its_parameters():
+    numbers = golden.read()["numbers"]
+    assert len(numbers) == len(golden.verify_rows()) > 20
+    for number in numbers:
+        assert golden.value(number).shape == (len(number["expected"]),)
+        assert round(number["decimals"]) == number["decimals"] >= 0
+
+
+def test_a_changed_golden_number_fails():
+    number = golden.read()["numbers"][0]
+    wrong = {**number, "expected": [v + 2e-4 for v in number["expected"]]}
+    assert not run(golden._row(wrong)).passed
+    assert run(golden._row(number)).passed
+
+
+def test_a_wrong_closed_form_fails(monkeypatch):
+    from voxelmill.kernels import signals
+
+    right = signals.spoiled_echo
+    monkeypatch.setattr(signals, "spoiled_echo", lambda *a, **k: right(*a, **k) * (1 + 1e-8))
+    rows = {r.name: r for r in closed_forms.verify_rows()}
+    assert not run(rows["bloch.spoiled_echo"]).passed
+    assert run(rows["bloch.spin_echo"]).passed
+
+
+@pytest.mark.parametrize("bad", [1.2, math.nan, math.inf])
+def test_a_row_fails_beyond_its_tolerance_and_at_nan(bad):
+    assert run(row()).passed
+    assert not run(row(measured=bad)).passed
+
+
+def test_a_row_that_raises_fails_and_the_others_run():
+    report = suite.verify([Row("a.broken", "", "", broken), row()])
+    assert [o.passed for o in report.outcomes] == [False, True]
+    assert "RuntimeError: no such thing" in report.failed[0].error
+
+
+def test_families_are_picked_and_wrong_names_refused():
+    assert {r.name.split(".")[0] for r in suite.rows(["golden", "bloch.mprage"])} == {
+        "golden", "bloch",
+    }  # fmt: skip
+    with pytest.raises(SpecError, match=r"did you mean 'bloch\.mprage'"):
+        suite.rows(["bloch.mprge"])
+    with pytest.raises(ValueError, match="two rows of verify are named"):
+        checked([row(), row()])
+
+
+def test_recipes_add_rows(monkeypatch):
+    module = SimpleNamespace(verify_rows=lambda: [row("mine.first")])
+    monkeypatch.setattr(recipes, "known", lambda: {"mine": "somewhere"})
+    monkeypatch.setattr(recipes, "load", lambda name: module)
+    assert "mine.first" in {r.name for r in suite.rows()}
+
+
+def test_the_page_and_the_json_tell_all():
+    report = suite.verify(
+        [row(note="n < 5"), row("extra.bad", 3.0), Row("x.broken", "", "", broken)]
+    )
+    said = json.loads(json.dumps(page.to_json(report), allow_nan=False))
+    assert said["passed"] is False
+    assert said["failed"] == ["extra.bad", "x.broken"]
+    assert [r["passed"] for r in said["rows"]] == [True, False, False]
+    assert said["rows"][2]["measured"] is None
+    html = page.to_html(report)
+    HTMLParser().feed(html)
+    assert "a &lt;title&gt;" in html
+    assert "n &lt; 5" in html
+    assert html.count("FAIL") == 3
+    assert "no such thing" in html
+
+
+def called(monkeypatch, capsys, *words):
+    monkeypatch.setattr(sys, "argv", ["voxelmill", "verify", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code or 0, *capsys.readouterr()
+
+
+def test_the_command_prints_and_writes(monkeypatch, capsys, tmp_path):
+    files = tmp_path / "v.json", tmp_path / "v.html"
+    status, out, _ = called(
+        monkeypatch, capsys, "golden.gibbs", "epg.t2", "--json", files[0], "--html", files[1]
+    )
+    assert status == 0
+    assert out.count("PASS") == 2
+    assert "2 rows pass" in out
+    assert json.loads(files[0].read_text())["passed"] is True
+    assert "golden.gibbs" in files[1].read_text()
+
+
+def test_the_command_fails_with_status_1(monkeypatch, capsys):
+    monkeypatch.setattr(suite, "rows", lambda *_: [row("extra.bad", 3.0)])
+    status, out, _ = called(monkeypatch, capsys)
+    assert status == 1
+    assert "FAIL" in out
+    assert "it would prove that that & this" in out
