@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,14 @@ from voxelmill.engine.errors import StoreError
 from voxelmill.engine.layout import array_metadata
 from voxelmill.engine.local import LocalArrays
 from voxelmill.engine.location import Location
+from voxelmill.engine.nearest import did_you_mean
 
-__all__ = ["Access", "Check", "Convert", "Pending", "Way", "open_access"]
+__all__ = ["Access", "Check", "Convert", "Pending", "Way", "open_access", "refuse_options"]
 
 Way = Literal["auto", "mmap", "preadv", "tensorstore"]
 Check = Literal["first", "always", "never"]
 Buffers = Mapping[str, NDArray[Any]]
+REMOTE = ("cache", "cache_bytes", "whole_shards", "in_flight_bytes", "timeout_s")
 
 
 class Pending(Protocol):
@@ -69,7 +71,7 @@ def open_access(
 
     way: "preadv" and "mmap" read files of this machine; "auto" is preadv where it can be, and
         else "tensorstore". check, threads: see `LocalArrays`; TensorStore checks always.
-    remote: for TensorStore, see `Arrays`.
+    remote: for TensorStore, see `open_remote` of `engine.cached`.
     Raises StoreError if the arrays are missing, or cannot be read in the way asked for.
     """
     location = place if isinstance(place, Location) else Location(place)
@@ -85,6 +87,22 @@ def open_access(
     from voxelmill.engine.through import StoreArrays
 
     return StoreArrays(location, description, **remote)
+
+
+def refuse_options(options: Mapping[str, Any], others: Sequence[str] = ()) -> None:
+    """Raise TypeError or ValueError for options that would only fail with the first sample.
+
+    others: what else the caller takes, for the nearest right word.
+    """
+    known = ("way", "check", "threads", *REMOTE)
+    for name in options:
+        if name not in known:
+            raise TypeError(f"there is no option {name!r}{did_you_mean(name, [*known, *others])}")
+    for name, words in (("way", get_args(Way)), ("check", get_args(Check))):
+        if name in options and options[name] not in words:
+            raise ValueError(f"{name}={options[name]!r} is not one of {', '.join(words)}")
+    if (threads := options.get("threads")) is not None and threads < 1:
+        raise ValueError(f"threads={threads} must be 1 or more")
 
 
 def _why_not(location: Location, description: Description) -> str:

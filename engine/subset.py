@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 Indices = NDArray[np.int64]
 SPLITS = ("train", "val", "test")
 _AT_ONCE = 1 << 15  # samples of which the rows are asked together
+_NOT_KNOWN = (
+    "{} is followed while it is made, and which samples split= and where= choose stands in params "
+    "that are not made yet: nobody knows how many they are, and so how many steps each rank is to "
+    'take; pass indices=, take "params" along and choose in each batch, or wait until it is whole'
+)
 
 
 def subset(
@@ -29,17 +34,21 @@ def subset(
 ) -> Indices | None:
     """The samples that all of the arguments name; None where that is the whole store.
 
-    indices: in their own order, repeated ones too. Of an unfinished store, what is made. Raises
-    IndexError, ValueError or StoreError that names the wrong word, or that nothing is left.
+    indices: in their own order, repeated ones too. Of an unfinished store, what is made; of one
+    that is followed, indices also of what will be. Raises IndexError, ValueError or StoreError that
+    names the wrong word, or that nothing is left.
     """
+    coming = reader.follow and not reader.is_whole
+    if coming and not (split is None and where is None):
+        raise ValueError(_NOT_KNOWN.format(reader.location))
     kept: list[Indices] = []
     if split is not None:
         kept.append(of_split(reader, split))
     if where is not None:
         kept.append(of_where(reader, where))
-    available = None if reader.is_whole else reader.available()
+    available = None if reader.is_whole or coming else reader.available()
     if indices is not None:
-        chosen = reader.checked(indices)
+        chosen = reader.checked(indices, made=not coming)
         for part in kept:
             chosen = chosen[np.isin(chosen, part)]
     elif kept:

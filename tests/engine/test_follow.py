@@ -135,11 +135,54 @@ def test_what_has_not_begun_is_not_waited_for(begun):
     assert time.monotonic() - start < 2
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_indices_of_what_will_be_made(begun, shuffle):
+    """Each once, whichever shards they are in, and resumable; those of made shards come first."""
+    chosen = [9, 6, 0, 2, 3, 10, 1]
+    stores.write(begun, stores.describe(), 0)
+    how = {"shuffle": shuffle, "seed": 3, "window": 1, "indices": chosen, "end": "uneven"}
+    stream = open_store(begun, follow=True, stall_s=5).batches(2, ahead=1, **how)
+    assert len(stream) == 4
+    mill = _make(begun, [2, 1])
+    found = _flat([next(stream), next(stream)])
+    state = stream.state_dict()
+    for rank in range(2):
+        part = open_store(begun, follow=True, stall_s=5).batches(1, rank=rank, ranks=2, **how)
+        part.load_state_dict(state)
+        found += _flat(part)
+    mill.join()
+    assert sorted(found) == sorted(chosen)
+    if shuffle:
+        assert set(found[:3]) <= {0, 1, 2, 3}
+    else:
+        assert found[:4] == chosen[:4]
+    whole = open_store(begun, follow=True).batches(2, **how)
+    whole.load_state_dict(state)
+    assert sorted(_flat(whole)) == sorted(found[4:])
+    later = open_store(begun, follow=True).batches(2, **how | {"epoch": 1})
+    assert sorted(_flat(later)) == sorted(chosen)
+    with pytest.raises(IndexError, match=r"11 is not in \[0, 11\)"):
+        open_store(begun, follow=True).batches(2, indices=[11])
+
+
+def test_splits_and_conditions_wait_until_it_is_whole(begun):
+    reader = open_store(begun, follow=True)
+    for wrong in (
+        {"split": "train"},
+        {"where": "angle > 1"},
+        {"where": "angle > 1", "indices": [1]},
+    ):
+        with pytest.raises(ValueError, match=r"which samples split= and where= choose.*indices="):
+            reader.batches(2, **wrong)
+    _make(begun, [0, 1, 2], 0).join()
+    for how in ({"split": "train"}, {"where": "angle > 0.5"}):
+        reader, due = open_store(begun, follow=True), open_store(begun)
+        found = _flat(reader.batches(1, seed=3, **how))
+        assert sorted(found) == sorted(_flat(due.batches(1, **how)))
+
+
 def test_what_does_not_go_with_it(begun):
     reader = open_store(begun, follow=True)
-    for wrong in ({"split": "train"}, {"where": "angle > 1"}, {"indices": [1]}):
-        with pytest.raises(ValueError, match="is followed while it is made, and what is not made"):
-            reader.batches(2, **wrong)
     with pytest.raises(ValueError, match="follow=True is for one store"):
         open_store([begun], follow=True)
     assert "follow=True" in repr(reader)

@@ -4,11 +4,14 @@ import os
 import pickle
 import subprocess
 import sys
+from inspect import signature
 
 import numpy as np
 import pytest
 import stores
 
+from voxelmill.engine.access import REMOTE, open_access
+from voxelmill.engine.cached import open_remote
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.order import shuffled
 from voxelmill.engine.reader import Reader, open_store
@@ -117,6 +120,30 @@ def test_what_the_store_says_of_itself(whole):
 def test_bad_ways_to_read_are_refused_at_once(whole, wrong, words):
     with pytest.raises(ValueError, match=words):
         open_store(whole, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"chekc": "first"}, "there is no option 'chekc'; did you mean 'check'"),
+        ({"cache_byte": 1}, "'cache_byte'; did you mean 'cache_bytes'"),
+        ({"folow": True}, "'folow'; did you mean 'follow'"),
+        ({"wieghts": [1]}, "'wieghts'; did you mean 'weights'"),
+        ({"qqq": 1}, "there is no option 'qqq'; there is way, check, threads, cache, "),
+    ],
+)
+def test_unknown_options_are_refused_at_once_with_the_nearest(whole, wrong, words):
+    for place in (whole, [whole, whole]):
+        with pytest.raises(TypeError, match=words):
+            open_store(place, **wrong)
+
+
+def test_all_options_of_the_ways_to_read_are_known():
+    local, remote = (
+        {name for name, p in signature(of).parameters.items() if p.kind is p.KEYWORD_ONLY}
+        for of in (open_access, open_remote)
+    )
+    assert (local, remote) == ({"way", "check", "threads"}, set(REMOTE))
 
 
 def test_splits_go_by_subject(whole):
