@@ -1,6 +1,6 @@
-"""The drawn numbers of all samples of a store, by the names of their columns."""
+"""The drawn numbers of all samples of a store, or of several, by the names of their columns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,3 +47,45 @@ class Params(Mapping[str, NDArray[np.float64]]):
     def __len__(self) -> int:
         """The number of columns."""
         return len(self._numbers)
+
+
+class JoinedParams(Mapping[str, NDArray[np.float64]]):
+    """The columns that several stores have alike, the samples of one store behind the other.
+
+    Alike are columns of one unit, and of codes those that index the same categories.
+    """
+
+    def __init__(self, readers: "Sequence[Reader]") -> None:
+        self._readers = list(readers)
+        kinds = [{c.name: (c.unit, c.categories) for c in r.description.columns} for r in readers]
+        first, *rest = kinds
+        self._names = [n for n, kind in first.items() if all(k.get(n) == kind for k in rest)]
+
+    def __getitem__(self, column: str) -> NDArray[np.float64]:
+        """All values of `column`; raises KeyError if a store has none such, or another."""
+        for reader in self._readers:
+            if column not in reader.params:
+                cure = did_you_mean(column, self._names)
+                raise KeyError(f"no column {column!r} in params of {reader.location}{cure}")
+        if column not in self._names:
+            raise KeyError(
+                f"{column!r} has not one unit and the same categories in all stores; ask each of "
+                "`readers` for its own"
+            )
+        return np.concatenate([reader.params[column] for reader in self._readers])
+
+    def __contains__(self, column: object) -> bool:
+        """Whether all stores have such a column; nothing is read."""
+        return column in self._names
+
+    def __repr__(self) -> str:
+        """The names; nothing is read."""
+        return f"JoinedParams({', '.join(self._names)}: {len(self._readers)} stores)"
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, in the order of the first store."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """The number of columns."""
+        return len(self._names)

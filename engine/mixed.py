@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from voxelmill.engine.batches import Batch, Batches, Buffers, Pending
+from voxelmill.engine.columns import JoinedParams
 from voxelmill.engine.convert import Convert
 from voxelmill.engine.mix import MixedOrder, shares
 from voxelmill.engine.nearest import did_you_mean
@@ -21,6 +23,7 @@ from voxelmill.engine.sample import Column, Field, Ragged, Rows
 class MixedReader:
     """Stores opened together; `readers` are each alone.
 
+    Its samples are those of the first store, then those of the next; an index counts through all.
     weights: how often each is taken, in any unit; None takes every sample of all once an epoch.
     Raises ValueError for weights that cannot be met, and for stores that share no field.
     """
@@ -45,6 +48,30 @@ class MixedReader:
     def __len__(self) -> int:
         """The samples of all stores together."""
         return sum(map(len, self.readers))
+
+    def __getitem__(self, index: Any) -> Batch:
+        """Sample `index`; or the batch of a slice or of a list of indices.
+
+        As a Reader gives it, with all that the stores have in common, and with "store", the number
+        of its store, and "index", its number there. Raises IndexError, StoreError, and ValueError
+        for a batch of what is not the same in all stores.
+        """
+        if isinstance(index, slice):
+            index = np.arange(*index.indices(len(self)))
+        if np.ndim(index):
+            return self.start(index, self.names).result()
+        batch = self.begin(self.checked([index]), self.names).result()
+        return {k: v.values if isinstance(v, Rows) else v[0] for k, v in batch.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """All that can be read of a sample of every store: fields, and "params" if there are."""
+        return [n for n in self.readers[0].names if all(n in r.names for r in self.readers)]
+
+    @cached_property
+    def params(self) -> JoinedParams:
+        """Column -> (count,) float64 of all samples, for the columns that all stores have alike."""
+        return JoinedParams(self.readers)
 
     @property
     def fields(self) -> dict[str, Field | Ragged]:
@@ -125,6 +152,16 @@ class MixedReader:
             convert=None if convert is None else replace(convert, seed=seed),
         )
 
+    def start(
+        self, indices: ArrayLike, fields: Sequence[str] | None = None, out: Buffers | None = None
+    ) -> Pending:
+        """Begin to read samples; `result()` of what this gives waits for the batch.
+
+        fields: by default what all stores have. out: arrays (sample, *shape) to fill, by name.
+        """
+        names = self.checked_names(list(self.fields) if fields is None else fields)
+        return self.begin(self.checked(indices), names, out)
+
     def begin(
         self,
         indices: NDArray[np.int64],
@@ -136,9 +173,25 @@ class MixedReader:
         store = np.searchsorted(self._firsts, indices, "right") - 1
         parts = {
             k: self.readers[k].begin(indices[store == k] - self._firsts[k], names, None, convert)
-            for k in np.unique(store).tolist()
+            for k in np.unique(store).tolist() or [0]
         }
         return _Merging(store, parts, names, out or {})
+
+    def checked(self, indices: ArrayLike) -> NDArray[np.int64]:
+        """The indices as int64. Raises IndexError outside, StoreError if not made yet."""
+        index = np.asarray(indices)
+        if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
+            raise TypeError(f"an index is an integer or a list of them, not {indices!r}")
+        outside = (index < 0) | (index >= len(self))
+        if outside.any():
+            raise IndexError(
+                f"{index[outside][0]} is not in [0, {len(self)}) of {len(self.readers)} stores"
+            )
+        index = index.astype(np.int64)
+        store = np.searchsorted(self._firsts, index, "right") - 1
+        for k in np.unique(store).tolist():
+            self.readers[k].checked(index[store == k] - self._firsts[k])
+        return index
 
     def checked_names(self, names: Sequence[str]) -> list[str]:
         """The names. Raises ValueError for a field that is not the same in all stores."""

@@ -49,6 +49,55 @@ def test_samples_are_those_of_the_stores(paths, fields):
             assert stores.same(one, {k: stores.sample(i)[k] for k in names})
 
 
+def test_samples_by_index_through_all_stores(paths):
+    mixed = open_store(paths, weights=[1, 2, 1])  # which have no say here
+    for index, (k, i) in enumerate(ALL):
+        one = mixed[index]
+        assert (one.pop("store"), one.pop("index")) == (k, i)
+        assert stores.same(one, stores.sample(i))
+        assert list(one) == mixed.names
+    for wanted in ([25, 0, 11, 10, 11], slice(9, 13), np.array([17], np.uint8), [], slice(3, 3)):
+        batch, due = mixed[wanted], np.arange(sum(COUNTS))[wanted]
+        assert list(zip(batch["store"], batch["index"], strict=True)) == [ALL[i] for i in due]
+        assert len(batch["image"]) == len(batch["objects"].starts) - 1 == len(due)
+        for j, i in enumerate(due.tolist()):
+            rows = batch["objects"]
+            found = rows.values[rows.starts[j] : rows.starts[j + 1]]
+            np.testing.assert_array_equal(found, stores.sample(ALL[i][1])["objects"])
+            np.testing.assert_array_equal(batch["params"][j], stores.sample(ALL[i][1])["params"])
+    out = {"inside": np.zeros((2, 3), bool)}
+    mixed.start([4, 20], ["inside"], out).result()
+    np.testing.assert_array_equal(out["inside"], [stores.sample(i)["inside"] for i in (4, 3)])
+    for index in (26, -1, [3, 26]):
+        with pytest.raises(IndexError, match=r"is not in \[0, 26\) of 3 stores"):
+            mixed[index]
+    with pytest.raises(TypeError, match="an index is an integer"):
+        mixed[1.5]
+
+
+def test_params_of_all_stores(paths, tmp_path):
+    mixed = open_store(paths)
+    assert list(mixed.params) == ["subject", "angle"]
+    due = [stores.sample(i)["params"] for _, i in ALL]
+    for number, name in enumerate(mixed.params):
+        np.testing.assert_array_equal(mixed.params[name], np.array(due)[:, number])
+    assert repr(mixed.params) == "JoinedParams(subject, angle: 3 stores)"
+    assert ("angle" in mixed.params, len(mixed.params)) == (True, 2)
+    with pytest.raises(
+        KeyError, match=r"no column 'anger' in params of .*0\.zarr; did you mean 'a"
+    ):
+        mixed.params["anger"]
+    angle, subject = stores.COLUMNS[1], replace(stores.COLUMNS[0], categories=("ann", "bob", "eve"))
+    create(tmp_path / "x.zarr", stores.describe(columns=(angle, subject)))
+    other = open_store([paths[0], tmp_path / "x.zarr"], partial=True)
+    assert list(other.params) == ["angle"]
+    assert np.isnan(other.params["angle"]).tolist() == [False] * 11 + [True] * 11
+    with pytest.raises(KeyError, match="'subject' has not one unit and the same categories"):
+        other.params["subject"]
+    with pytest.raises(StoreError, match="sample 2 is in shard 0, which is not made yet"):
+        other[13]
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_without_weights_each_sample_comes_once(paths, shuffle):
     stream = open_store(paths).batches(4, shuffle, seed=3, end="uneven", fields=["inside"])
