@@ -1,0 +1,40 @@
+"""Smooth random fields of a thigh: where fat infiltrates, its streaks, and borders that wander."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.engine.draw import Stream
+from voxelmill.kernels.fields import RMS, lattice_normals, spline
+
+# (name, fields, spacing of nodes in mm along z, in the plane, root mean square)
+FIELDS = (
+    ("thigh.spread", 1, 40.0, 11.0, 1.0),
+    ("thigh.streaks", 1, 80.0, 4.0, 1.0),
+    ("thigh.borders", 2, 60.0, 14.0, 1.2),  # mm
+)
+COARSE_MM = 1.6  # of the grid that the kernel reads between
+
+
+def thigh_noise(
+    streams: Sequence[Stream],
+    shape: tuple[int, int, int],
+    voxel_mm: tuple[float, float, float],
+) -> NDArray[np.float32]:
+    """(sample * z, 4, gy, gx): the noise of `kernels.thigh` for each slice of each sample."""
+    plane = [
+        max(2, round(n * mm / COARSE_MM)) for n, mm in zip(shape[1:], voxel_mm[1:], strict=True)
+    ]
+    parts = []
+    for name, count, along, across, rms in FIELDS:
+        keys = np.array([s.key(name) for s in streams], np.uint32)
+        sd = np.full((len(streams), count), rms / RMS, np.float32)
+        nodes = [
+            4 + int(n * mm / step)
+            for n, mm, step in zip(shape, voxel_mm, (along, across, across), strict=True)
+        ]
+        lattice = lattice_normals(keys, (count, nodes[0], nodes[1], nodes[2]), sd)
+        parts.append(spline(lattice, (shape[0], plane[0], plane[1])))
+    noise = np.concatenate(parts, 1).swapaxes(1, 2)
+    return np.ascontiguousarray(noise.reshape(-1, noise.shape[2], *plane))
