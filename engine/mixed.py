@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from voxelmill.engine.batches import Batch, Batches, Buffers, Pending
 from voxelmill.engine.columns import JoinedParams
 from voxelmill.engine.convert import Convert
+from voxelmill.engine.merging import Merging
 from voxelmill.engine.mix import MixedOrder, shares
 from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.order import WINDOW, End, Shuffle
 from voxelmill.engine.padding import Padded
-from voxelmill.engine.permutation import Indices, derived_seed
+from voxelmill.engine.permutation import derived_seed
 from voxelmill.engine.reader import Reader
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
 
@@ -175,7 +176,7 @@ class MixedReader:
             k: self.readers[k].begin(indices[store == k] - self._firsts[k], names, None, convert)
             for k in np.unique(store).tolist() or [0]
         }
-        return _Merging(store, parts, names, out or {})
+        return Merging(store, parts, names, out or {})
 
     def checked(self, indices: ArrayLike) -> NDArray[np.int64]:
         """The indices as int64. Raises IndexError outside, StoreError if not made yet."""
@@ -213,42 +214,6 @@ class MixedReader:
                         "of fields="
                     )
         return list(names)
-
-
-class _Merging:
-    """A batch of which each store reads its samples."""
-
-    def __init__(
-        self, store: Indices, parts: dict[int, Pending], names: Sequence[str], out: Buffers
-    ) -> None:
-        self._store, self._parts, self._names, self._out = store, parts, names, out
-
-    def result(self) -> Batch:
-        found = {k: part.result() for k, part in self._parts.items()}
-        place = np.argsort(self._store, kind="stable")  # of the samples as the stores give them
-        batch: Batch = {}
-        for name in [*self._names, "index"]:
-            values = [part[name] for part in found.values()]
-            if isinstance(values[0], Rows):
-                batch[name] = _merged_rows(values, place)
-                continue
-            shape, dtype = (len(place), *values[0].shape[1:]), values[0].dtype
-            merged = self._out[name] if name in self._out else np.empty(shape, dtype)
-            for k, value in zip(found, values, strict=True):
-                merged[self._store == k] = value
-            batch[name] = merged
-        return batch | {"store": self._store}
-
-
-def _merged_rows(parts: list[Rows], place: Indices) -> Rows:
-    """The rows of all parts, where sample j of the parts together is sample `place[j]`."""
-    values = np.concatenate([p.values for p in parts])
-    counts = np.concatenate([np.diff(p.starts) for p in parts])
-    firsts = np.cumsum(counts) - counts
-    source = np.argsort(place)
-    starts = np.concatenate([[0], np.cumsum(counts[source])])
-    row = np.arange(starts[-1]) + np.repeat(firsts[source] - starts[:-1], counts[source])
-    return Rows(values[row], starts)
 
 
 def _meaning(reader: Reader, name: str) -> dict[str, Any]:
