@@ -26,7 +26,14 @@ __all__ = ["Access", "Check", "Convert", "Pending", "Way", "open_access", "refus
 Way = Literal["auto", "mmap", "preadv", "tensorstore"]
 Check = Literal["first", "always", "never"]
 Buffers = Mapping[str, NDArray[Any]]
-REMOTE = ("cache", "cache_bytes", "whole_shards", "in_flight_bytes", "timeout_s")
+REMOTE = (
+    "cache",
+    "cache_bytes",
+    "whole_shards",
+    "in_flight_bytes",
+    "timeout_s",
+    "requests_at_once",
+)
 
 
 class Pending(Protocol):

@@ -23,6 +23,7 @@ from voxelmill.engine.sample import Field, Ragged, Rows
 Where = tuple[NDArray[np.int64], ...]
 
 IN_FLIGHT_BYTES = 512 << 20
+REQUESTS_AT_ONCE = 64
 TIMEOUT_S = 300.0  # longer than all retries of one request take
 
 _BATCH = 64 << 20  # of the pool, beside the indexes
@@ -35,6 +36,7 @@ class Arrays:
 
     in_flight_bytes: what batches under way take together; more wait for their turn, one alone
     may pass it. timeout_s: how long a batch is waited for before it is an error.
+    requests_at_once: of all arrays together; fewer where a server is small and near.
     """
 
     def __init__(
@@ -44,9 +46,10 @@ class Arrays:
         *,
         in_flight_bytes: int = IN_FLIGHT_BYTES,
         timeout_s: float = TIMEOUT_S,
+        requests_at_once: int = REQUESTS_AT_ONCE,
     ) -> None:
         self.location, self.description = Location(location), description
-        self.timeout_s = timeout_s
+        self.timeout_s, self.requests_at_once = timeout_s, requests_at_once
         self.in_flight = InFlight(in_flight_bytes)
         self._opening: dict[str, Any] = {}  # name -> future of its TensorStore
         self._open: dict[str, Any] = {}
@@ -113,7 +116,8 @@ class Arrays:
             arrays = len(shard_files(self.description, 0))
             indexes = 2 * 16 * self.description.count * arrays  # of shards, twice
             pool = min(indexes + _BATCH, _MOST_POOL)
-            self._context = ts.Context({"cache_pool": {"total_bytes_limit": pool}})
+            limits = self.location.limits(self.requests_at_once)
+            self._context = ts.Context({"cache_pool": {"total_bytes_limit": pool}, **limits})
         spec = {
             "driver": "zarr3",
             "kvstore": self.location.kvstore(name),

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxelmill.engine.arrays import IN_FLIGHT_BYTES, TIMEOUT_S, Arrays
+from voxelmill.engine.arrays import IN_FLIGHT_BYTES, REQUESTS_AT_ONCE, TIMEOUT_S, Arrays
 from voxelmill.engine.cache import BLOCK, Cache
 from voxelmill.engine.commit import manifest_entries
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.faults import RemoteError
+from voxelmill.engine.group import state_of
 from voxelmill.engine.layout import ROWS, array_metadata, inner_chunks, start_name
 from voxelmill.engine.local import LocalArrays, LocalPending
 from voxelmill.engine.location import Location
 from voxelmill.engine.mirror import File, Mirror
+from voxelmill.engine.ranges import RangeReader
 from voxelmill.engine.sample import Field, Ragged, Rows
 
 _BATCHES_AT_ONCE = 4  # each with all its requests in flight
@@ -39,15 +41,24 @@ def open_remote(
     whole_shards: bool = False,
     in_flight_bytes: int = IN_FLIGHT_BYTES,
     timeout_s: float = TIMEOUT_S,
+    requests_at_once: int = REQUESTS_AT_ONCE,
 ) -> "Arrays | Cached":
     """How the arrays of a store behind a URL are read.
 
     cache, cache_bytes: a folder that keeps what was fetched, and its bound; both or neither.
     whole_shards: fetch whole shard files into it, in few requests. timeout_s: of one request.
+    requests_at_once: to the server, for all arrays and batches together.
     Raises StoreError if the bound is smaller than what one sample takes.
     """
+    if requests_at_once < 1:
+        raise ValueError(f"requests_at_once={requests_at_once} must be 1 or more")
+    limits: dict[str, Any] = {
+        "in_flight_bytes": in_flight_bytes,
+        "timeout_s": timeout_s,
+        "requests_at_once": requests_at_once,
+    }
     if cache is None and cache_bytes is None and not whole_shards:
-        return Arrays(location, description, in_flight_bytes=in_flight_bytes, timeout_s=timeout_s)
+        return Arrays(location, description, **limits)
     if cache is None or cache_bytes is None:
         raise ValueError(
             f"a cache needs a folder and a bound in bytes, not cache={str(cache)!r} and "
@@ -59,9 +70,15 @@ def open_remote(
             f"a cache of {cache_bytes:,} bytes cannot hold one sample of {location} with the "
             f"indexes of its shard, {least:,} bytes; raise cache_bytes"
         )
+    if state_of(location) != "whole":
+        raise StoreError(
+            f"{location} is not whole, and what may still change is not kept: leave out the cache "
+            "until it is whole"
+        )
     entries = manifest_entries(location, description)
-    mirror = Mirror(location, description, entries, Cache(cache, cache_bytes), timeout_s)
-    remote = Arrays(location, description, in_flight_bytes=in_flight_bytes, timeout_s=timeout_s)
+    server = RangeReader(location, timeout_s, requests_at_once)
+    mirror = Mirror(server, description, entries, Cache(cache, cache_bytes))
+    remote = Arrays(location, description, **limits)
     return Cached(mirror, remote, whole_shards)
 
 

@@ -26,6 +26,7 @@ that version.
 import json
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,7 +93,12 @@ class Record:
 
 def record_path(store: Path, shard: int) -> Path:
     """Where the commit record of `shard` stands."""
-    return store / "commits" / f"{shard:08d}.json"
+    return store / record_name(shard)
+
+
+def record_name(shard: int) -> str:
+    """The same inside the store."""
+    return f"commits/{shard:08d}.json"
 
 
 def write_record(store: Path, record: Record) -> None:
@@ -102,11 +108,18 @@ def write_record(store: Path, record: Record) -> None:
 
 def read_record(path: Path) -> Record | None:
     """The record at `path`; None if it is absent or unreadable: such a shard is made again."""
+    with suppress(FileNotFoundError):
+        return parsed_record(path.read_bytes())
+    return None
+
+
+def parsed_record(data: bytes) -> Record | None:
+    """The record that `data` is; None if it is none."""
     try:
-        json_ = json.loads(path.read_bytes())
+        json_ = json.loads(data)
         files = {name: FileState(**state) for name, state in json_.pop("files").items()}
         return Record(**json_, files=files)
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

@@ -8,6 +8,8 @@ refused.
 
 import os
 import re
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,9 +21,10 @@ SCHEMES = ("s3", "gs", "http", "https")
 _ONE_SLASH = re.compile(rf"^((?:{'|'.join(SCHEMES)}):)/(?=[^/])", re.IGNORECASE)
 FIRST_CONTACT_S = 30.0  # a wrong address shall say so soon
 
+_READ_AHEAD = 64  # files
+
 _FIRST = {"max_retries": 3, "initial_delay": "200ms", "max_delay": "1s"}
 _LATER = {"max_retries": 10, "initial_delay": "200ms", "max_delay": "16s"}  # about 1.5 minutes
-_REQUESTS_AT_ONCE = 32
 
 # TensorStore has no time-out for a request (google/tensorstore#291), so that a connection that
 # dies silently hangs until TCP gives up. libcurl's watch over slow transfers is set this way only.
@@ -77,15 +80,33 @@ class Location:
                 raise StoreError(
                     f"{self.join(name)} cannot be read ({error.strerror}); look at its permissions"
                 ) from error
+        found = next(self.read_many([name]))
+        if found is None:
+            raise AbsentError(f"{self.join(name)} is missing (404)")
+        return found
+
+    def read_many(self, names: Sequence[str]) -> Iterator[bytes | None]:
+        """The bytes of each file of a URL, None where there is none; many are asked for at once.
+
+        Raises as `read`.
+        """
+        if not names:
+            return
         ts = tensorstore()
         try:
             opened = ts.KvStore.open(self.kvstore(first=True)).result(timeout=FIRST_CONTACT_S)
-            found = opened.read(name).result(timeout=FIRST_CONTACT_S)
         except (ValueError, OSError, TimeoutError) as error:
-            raise explained(error, self.join(name), FIRST_CONTACT_S) from None
-        if found.state != "value":
-            raise AbsentError(f"{self.join(name)} is missing (404)")
-        return bytes(found.value)
+            raise explained(error, self.join(names[0]), FIRST_CONTACT_S) from None
+        waiting, under_way = deque(names), deque[tuple[str, Any]]()
+        while waiting or under_way:
+            while waiting and len(under_way) < _READ_AHEAD:
+                under_way.append((waiting[0], opened.read(waiting.popleft())))
+            name, asked = under_way.popleft()
+            try:
+                found = asked.result(timeout=FIRST_CONTACT_S)
+            except (ValueError, OSError, TimeoutError) as error:
+                raise explained(error, self.join(name), FIRST_CONTACT_S) from None
+            yield bytes(found.value) if found.state == "value" else None
 
     def kvstore(self, name: str = "", *, first: bool = False) -> dict[str, Any]:
         """The TensorStore spec of the folder `name` inside the store, without credentials.
@@ -101,7 +122,6 @@ class Location:
                 "driver": "http",
                 "base_url": f"{self}/{inside}",
                 "http_request_retries": retries,
-                "http_request_concurrency": {"limit": _REQUESTS_AT_ONCE},
             }
         parts = urlsplit(self._text)
         path = f"{parts.path.lstrip('/')}/{inside}".lstrip("/")
@@ -111,7 +131,6 @@ class Location:
                 "bucket": parts.netloc,
                 "path": path,
                 "gcs_request_retries": retries,
-                "gcs_request_concurrency": {"limit": _REQUESTS_AT_ONCE},
             }
         from voxelmill.engine.s3_environment import s3_settings
 
@@ -120,9 +139,15 @@ class Location:
             "bucket": parts.netloc,
             "path": path,
             "s3_request_retries": retries,
-            "s3_request_concurrency": {"limit": _REQUESTS_AT_ONCE},
             **s3_settings(),
         }
+
+    def limits(self, requests_at_once: int) -> dict[str, Any]:
+        """For a TensorStore context: how many requests all that share it have under way."""
+        if self.is_local:
+            return {}
+        driver = {"https": "http", "gs": "gcs"}.get(self.scheme, self.scheme)
+        return {f"{driver}_request_concurrency": {"limit": requests_at_once}}
 
     def __str__(self) -> str:
         """The path as it was given, or the URL."""

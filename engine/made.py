@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from voxelmill.engine.commit import manifest_entries, read_records
+from voxelmill.engine.commit import manifest_entries, parsed_record, read_records, record_name
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.location import Location
@@ -26,17 +26,19 @@ class Made:
             manifest_entries(location, description)
         elif state == "grown":  # and its samples are still where they were
             pass
-        elif not location.is_local:
-            raise StoreError(
-                f"{location} is {state}, and a store that is not whole is read from a folder only: "
-                "wait until it is whole, or go to the machine that makes it"
-            )
         else:
-            records = read_records(location.path, description)
-            self.shards = {shard: record.samples for shard, record in records.items()}
+            self.shards = _committed(location, description)
 
     def forget_short(self) -> None:
-        """Count a shard that growing will make anew as not there: what was read of it is kept."""
+        """Count a shard that growing will make anew as not there: what was read of it is kept.
+
+        For who follows; raises StoreError if the store is behind a URL.
+        """
+        if self.shards is not None and not self._location.is_local:
+            raise StoreError(
+                f"{self._location} is {self._state}, and a store is followed in its folder only: "
+                "pass partial=True to read what is there, or go to the machine that makes it"
+            )
         if self.shards is not None:
             due = self._description.samples_in
             self.shards = {k: n for k, n in self.shards.items() if n == due(k)}
@@ -74,5 +76,18 @@ class Made:
             )
         raise StoreError(
             f"{self._location} is {self._state}: {name_shards(lacking)} not made yet; {_CURE}, or "
-            "pass partial=True to read the rest, or follow=True to wait for it"
+            f"pass partial=True to read the rest{self._or_follow()}"
         )
+
+    def _or_follow(self) -> str:
+        return ", or follow=True to wait for it" if self._location.is_local else ""
+
+
+def _committed(location: Location, description: Description) -> dict[int, int]:
+    """Shard -> samples that are committed. A server cannot list, so each shard is a request."""
+    if location.is_local:
+        records = read_records(location.path, description)
+        return {shard: record.samples for shard, record in records.items()}
+    names = [record_name(shard) for shard in range(description.shards)]
+    found = (parsed_record(data) if data else None for data in location.read_many(names))
+    return {k: r.samples for k, r in enumerate(found) if r is not None and r.shard == k}

@@ -15,7 +15,6 @@ from voxelmill.engine.cache import BLOCK, Cache
 from voxelmill.engine.description import Description
 from voxelmill.engine.group import write_arrays, write_group
 from voxelmill.engine.layout import array_metadata, inner_chunks, shard_files, start_name
-from voxelmill.engine.location import Location
 from voxelmill.engine.ranges import Range, RangeReader, joined
 from voxelmill.engine.sample import Ragged
 
@@ -27,29 +26,28 @@ _ENTRY = np.dtype([("size", "<u8"), ("hash", "V16")])
 
 
 class Mirror:
-    """What the cache holds of the store at `location`.
+    """What the cache holds of the store that `server` reads.
 
-    entries: of its manifest. timeout_s: how long one request is waited for.
+    entries: of its manifest.
     """
 
     def __init__(
         self,
-        location: Location,
+        server: RangeReader,
         description: Description,
         entries: bytes,
         cache: Cache,
-        timeout_s: float,
     ) -> None:
         import xxhash
 
         self.description, self.cache = description, cache
-        self.timeout_s = timeout_s
+        self.timeout_s = server.timeout_s
         digests = f"{description.content_digest} {description.layout_digest} {description.count} "
         self.store = str(xxhash.xxh3_128_hexdigest(digests.encode() + entries))
         self.path = cache.folder / self.store
         self._names = {name: i for i, name in enumerate(array_metadata(description))}
         self._sizes = np.frombuffer(entries, _ENTRY)["size"].reshape(-1, len(self._names))
-        self._server = RangeReader(location, timeout_s)
+        self._server = server
         self._known: dict[File, NDArray[np.bool_]] = {}
         self._chunks: dict[File, NDArray[np.uint64]] = {}
         self._claimed: dict[tuple[File, int], threading.Event] = {}  # chunks on their way

@@ -29,11 +29,12 @@ class Range(NamedTuple):
 class RangeReader:
     """Reads ranges of the files of the store at `location`; opens when it is first used.
 
-    timeout_s: how long a request is waited for.
+    timeout_s: how long a request is waited for. requests_at_once: no more are under way.
     """
 
-    def __init__(self, location: Location, timeout_s: float) -> None:
+    def __init__(self, location: Location, timeout_s: float, requests_at_once: int) -> None:
         self.location, self.timeout_s = location, timeout_s
+        self._limits = location.limits(requests_at_once)
         self._server: Any = None
 
     def read(self, ranges: list[Range]) -> Iterator[bytes]:
@@ -42,8 +43,9 @@ class RangeReader:
         Raises StoreError that names file and cure; a file that ends before its range is damaged.
         """
         if self._server is None:
-            spec = self.location.kvstore()
-            self._server = tensorstore().KvStore.open(spec).result(timeout=self.timeout_s)
+            ts = tensorstore()
+            opening = ts.KvStore.open(self.location.kvstore(), context=ts.Context(self._limits))
+            self._server = opening.result(timeout=self.timeout_s)
         waiting, under_way, nbytes = deque(ranges), deque[tuple[Range, Any]](), 0
         while waiting or under_way:
             while waiting and (not under_way or nbytes + waiting[0].nbytes <= _MOST_UNDER_WAY):

@@ -1,6 +1,7 @@
-"""Servers on the loopback for tests: HTTP with ranges, and a real S3 by moto; both can misbehave.
+"""Servers on the loopback for tests: HTTP with ranges, a real S3 by moto; all can misbehave.
 
 with http_server(folder) as server: server.url, server.requests, server.faults
+with http_server(folder, google="bucket") as server: it speaks as Google Cloud Storage does
 with s3_server() as server: server.url, server.put("bucket", folder, "x.zarr")
 """
 
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 
@@ -175,6 +177,26 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+class _GoogleHandler(_Handler):
+    """What TensorStore asks Google's JSON API for: objects of one bucket, their keys quoted."""
+
+    bucket: str
+    token = "Bearer ya29.of-nobody"
+
+    def parse_request(self):
+        if not super().parse_request():
+            return False
+        begins = f"/storage/v1/b/{self.bucket}/o/"
+        self.path = unquote(self.path.partition("?")[0].removeprefix(begins.rstrip("/")))
+        if self.headers.get("Authorization") != self.token:
+            self.path = "/not allowed"
+        return True
+
+    def end_headers(self):
+        self.send_header("x-goog-generation", "1")
+        super().end_headers()
+
+
 class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
@@ -184,9 +206,10 @@ class _Quiet(ThreadingHTTPServer):
 
 
 @contextmanager
-def http_server(folder, faults=None):
-    """Serve the files of `folder` at http://127.0.0.1:<port>."""
-    handler = type("Handler", (_Handler,), {"folder": Path(folder)})
+def http_server(folder, faults=None, google=""):
+    """Serve the files of `folder` at http://127.0.0.1:<port>; google: as objects of this bucket."""
+    base = _GoogleHandler if google else _Handler
+    handler = type("Handler", (base,), {"folder": Path(folder), "bucket": google})
     with _Quiet(("127.0.0.1", 0), handler) as server:
         port = server.server_address[1]
         handler.state = Server(f"http://127.0.0.1:{port}", port, faults=faults or Faults())

@@ -1,5 +1,6 @@
 """Stores behind URLs: the same batches, few requests, every fault in words, no secrets, a cache."""
 
+import json
 import logging
 import multiprocessing
 import os
@@ -76,9 +77,18 @@ def s3(moto, made, monkeypatch):
     moto.faults = Faults()
 
 
-@pytest.fixture(params=["http", "s3"])
+@pytest.fixture
+def gs(made, monkeypatch):
+    with http_server(made, google="bucket") as server:
+        monkeypatch.setenv("TENSORSTORE_GCS_HTTP_URL", server.url)
+        monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "ya29.of-nobody")
+        server.store = "gs://bucket/x.zarr"
+        yield server
+
+
+@pytest.fixture(params=["http", "s3", "gs"])
 def server(request):
-    return request.getfixturevalue({"http": "web", "s3": "s3"}[request.param])
+    return request.getfixturevalue({"http": "web", "s3": "s3", "gs": "gs"}[request.param])
 
 
 def access(url, **options):
@@ -376,10 +386,63 @@ def test_metadata_that_is_not_the_stores(mine):
             read(access(server.store), [1], [name])
 
 
-def test_a_store_that_is_not_whole_is_refused(tmp_path):
-    create(tmp_path / "x.zarr", stores.describe())
-    with http_server(tmp_path) as server, pytest.raises(StoreError, match="a folder"):
-        open_store(f"{server.url}/x.zarr")
+@pytest.fixture(params=["http", "s3", "gs"])
+def half(request, made, tmp_path, moto, monkeypatch):
+    """A store of three shards of which the second is not made; its server."""
+    path = tmp_path / "half.zarr"
+    shutil.copytree(made / "x.zarr", path)
+    group = json.loads((path / "zarr.json").read_text())
+    group["attributes"]["voxelmill"]["state"] = "making"
+    (path / "zarr.json").write_text(json.dumps(group))
+    (path / "commits.bin").unlink()
+    (path / "commits/00000001.json").unlink()
+    if request.param == "s3":
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto.url)
+        moto.faults = Faults()
+        moto.store = moto.put("another", path, "half.zarr")
+        yield moto
+        del moto.store
+        return
+    with http_server(tmp_path, google="bucket" if request.param == "gs" else "") as server:
+        monkeypatch.setenv("TENSORSTORE_GCS_HTTP_URL", server.url)
+        monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "ya29.of-nobody")
+        server.store = (
+            "gs://bucket/half.zarr" if request.param == "gs" else f"{server.url}/half.zarr"
+        )
+        yield server
+
+
+def test_a_store_that_is_not_whole(half, tmp_path):
+    """What is there can be read; else it is said in words."""
+    with pytest.raises(StoreError, match=r"is making: shard 1 .*not made yet.*partial=True") as e:
+        open_store(half.store)
+    assert "follow" not in str(e.value)
+    with pytest.raises(StoreError, match="is followed in its folder only: pass partial=True"):
+        open_store(half.store, follow=True)
+    half.requests.clear()
+    reader = open_store(half.store, partial=True)
+    assert len([r for r in half.requests if "commits" in r[1]]) == 3  # one a shard, and no list
+    seen = []
+    for batch in reader.batches(2, seed=1, fields=NAMES, end="uneven"):
+        indices = batch["index"].tolist()
+        expect(batch, indices)
+        seen += indices
+    assert sorted(seen) == [0, 1, 2, 3, 8, 9, 10]
+    with pytest.raises(StoreError, match="sample 5 is in shard 1, which is not made yet"):
+        _ = reader[5]
+    kept = open_store(half.store, partial=True, cache=tmp_path / "c", cache_bytes=PLENTY)
+    with pytest.raises(StoreError, match="is not whole, and what may still change is not kept"):
+        _ = kept[0]
+
+
+def test_requests_at_once_are_bounded(made):
+    with http_server(made, Faults(delay_s=0.02)) as web:
+        reader = open_store(f"{web.url}/x.zarr", requests_at_once=3)
+        for batch in reader.batches(5, fields=["image", "mask", "inside"], ahead=4):
+            expect(batch, batch["index"].tolist(), ["image", "mask", "inside"])
+        assert web.most_at_once == 3
+    with pytest.raises(ValueError, match="requests_at_once=0 must be 1 or more"):
+        _ = open_store(f"{web.url}/x.zarr", requests_at_once=0)[0]
 
 
 def test_credentials_are_in_no_error_log_or_repr(s3, caplog, capfd, monkeypatch):
