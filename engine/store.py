@@ -11,12 +11,10 @@ Each step puts files in place by a rename and can be done again, so a kill at an
 by running the same make again.
 """
 
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from voxelmill.engine.check import Problem, check, contradicted
 from voxelmill.engine.commit import (
@@ -30,9 +28,9 @@ from voxelmill.engine.commit import (
 )
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
+from voxelmill.engine.existing import other_count, refuse_other, with_those_found
 from voxelmill.engine.files import (
     is_leftover,
-    is_partial,
     make_folders,
     partials,
     sync_folder,
@@ -40,7 +38,6 @@ from voxelmill.engine.files import (
 )
 from voxelmill.engine.group import (
     KEY,
-    MOVE_AWAY,
     describe,
     read_description,
     read_group,
@@ -79,16 +76,16 @@ def create(path: str | Path, description: Description) -> None:
     store = Path(path)
     with write_errors(store, 0):
         if not os.path.lexists(store / "zarr.json"):
-            description = _with_those_found(store, description)
+            description = with_those_found(store, description)
             store.mkdir(parents=True, exist_ok=True)
             sync_folder(store.absolute().parent)
             _fill(store, description)
             write_group(store, description, "making")
             return
     existing = read_description(store)
-    _refuse_other(store, existing, description)
+    refuse_other(store, existing, description)
     if existing.count != description.count:
-        raise StoreError(_other_count(store, existing, description))
+        raise StoreError(other_count(store, existing, description))
     with write_errors(store, 0):
         _fill(store, existing)
 
@@ -145,9 +142,9 @@ def grow(path: str | Path, description: Description) -> None:
     """
     store, group = Path(path), read_group(path)
     existing = describe(store, group)
-    _refuse_other(store, existing, description)
+    refuse_other(store, existing, description)
     if description.count < existing.count:
-        raise StoreError(_other_count(store, existing, description))
+        raise StoreError(other_count(store, existing, description))
     if description.count > existing.count:
         before = group["attributes"][KEY].get("growing", {}).get("from", existing.count)
         growing = {"from": before, "to": description.count}
@@ -186,95 +183,8 @@ def name_shards(shards: list[int], most: int = 3) -> str:
     return f"shards {named}{f' and {rest:,} more' if rest > 0 else ''} are"
 
 
-def differences(old: Any, new: Any, key: str = "") -> list[str]:
-    """Where two JSON values differ, a line a key; `count` at the top is left out."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        lines = []
-        for k in [*old, *(k for k in new if k not in old)]:
-            if key or k != "count":
-                name = f"{key}.{k}" if key else str(k)
-                lines += differences(old.get(k, "(absent)"), new.get(k, "(absent)"), name)
-        return lines
-    if json.dumps(old) == json.dumps(new):  # a tuple that became a list is no difference
-        return []
-    return [f"{key}: {_short(old)} in the store, {_short(new)} in the spec"]
-
-
 def _fill(store: Path, description: Description) -> None:
     """Folders and metadata of the arrays."""
     for name in ("commits", *array_metadata(description)):
         make_folders(store / name, store)
     write_arrays(store, description)
-
-
-def _with_those_found(store: Path, description: Description) -> Description:
-    """The description of a store that is to be at `store`, where there is no zarr.json.
-
-    Only nothing, an empty folder, what a killed `create` left, or the shards of this very store
-    may be there; these keep the class and the versions that they were made with.
-    """
-    if not os.path.lexists(store):
-        return description
-    ours = {store / name / "zarr.json" for name in array_metadata(description)}
-    if store.is_dir():
-        found = [Path(folder) / name for folder, _, names in os.walk(store) for name in names]
-        if all(file in ours or is_partial(file.name) for file in found):
-            return description
-    records = list(read_records(store, replace(description, count=2**62)).values())
-    if not records:
-        raise StoreError(
-            f"{store} exists and is no voxelmill store; name another path with -o or remove it"
-        )
-    lost = f"{store} has {len(records):,} shards and no zarr.json"
-    if not all(record.is_of(description) for record in records):
-        raise StoreError(
-            f"{lost}, and they are not known to be of this spec; put its zarr.json back from a "
-            "copy, run `voxelmill make` with their spec, or name another path with -o"
-        )
-    count = max(r.shard * description.samples_per_shard + r.samples for r in records)
-    if count > description.count:
-        raise StoreError(
-            f"{lost}, and they reach to sample {count:,}; ask for as many samples as it had, which "
-            f"were more than {description.count:,}"
-        )
-    first = records[0]
-    return replace(description, device_class=first.device_class, versions=dict(first.versions))
-
-
-def _refuse_other(store: Path, existing: Description, wanted: Description) -> None:
-    """By digests, layout and split: a path in a spec may change."""
-    if existing.stated_digest != existing.content_digest:
-        raise StoreError(
-            f"{store}/zarr.json is damaged: its spec is not the one of its digest; {MOVE_AWAY}"
-        )
-    same = ("content_digest", "layout_digest", "recipe", "recipe_version", "samples_per_shard")
-    alike = all(getattr(existing, n) == getattr(wanted, n) for n in (*same, "fields", "columns"))
-    if alike and existing.spec.get("split") == wanted.spec.get("split"):
-        return  # with another split, samples that were trained on would be tested on
-    lines = differences(existing.spec, wanted.spec)
-    old, new = (
-        {n: getattr(d, n) for n in (*same[2:], "inputs") if n not in d.spec}
-        for d in (existing, wanted)
-    )
-    lines += differences(old, new)
-    old, new = (
-        {n: d.to_attributes()[n] for n in (*same[:2], "fields", "columns")}
-        for d in (existing, wanted)
-    )
-    raise StoreError(
-        f"{store} was made from another spec:\n  "
-        + "\n  ".join(lines or differences(old, new))
-        + "\nuse the store's own spec to go on with it, or make a new store with -o"
-    )
-
-
-def _other_count(store: Path, existing: Description, wanted: Description) -> str:
-    cure = "grow it"
-    if wanted.count < existing.count:
-        cure = "count may only grow; take a part of it when reading, or make a new store with -o"
-    return f"{store} has {existing.count:,} samples, and {wanted.count:,} are asked for: {cure}"
-
-
-def _short(value: Any) -> str:
-    text = "not set" if value is None else str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
