@@ -1,4 +1,4 @@
-"""Receive coils: smooth complex sensitivities of loops around the body, and their combination.
+"""Receive coils: smooth complex sensitivities of loops around the body.
 
 A loop hears what the field that it would make does (reciprocity, Hoult & Richards 1976): the
 transverse component Bx - i By, z being the static field. The field of a loop of radius a and axis
@@ -116,41 +116,3 @@ def _scale(xp: Any, centres: Any, axes: Any, loop_mm: Any) -> Any:
     r2 = (d * d).sum(-1, keepdims=True) + a2
     field = (3 * d * (m * d).sum(-1, keepdims=True) + m * (3 * a2 - r2)) / r2**2.5
     return (1 / xp.sqrt((field[..., 1:] ** 2).sum((1, 2)))).astype(np.float32)
-
-
-@body
-def _add_power_at(i, out, images):
-    voxels = images.shape[2]
-    n, v = i // voxels, i % voxels
-    total = out[n, v]
-    for c in range(images.shape[1]):
-        a = images[n, c, v]
-        total += a.real * a.real + a.imag * a.imag
-    out[n, v] = total
-
-
-@loop
-def _add_power_cpu(out, images):
-    for i in prange(out.size):
-        _add_power_at(i, out, images)
-
-
-@cuda.jit
-def _add_power_gpu(out, images):
-    i = cuda.grid(1)
-    if i < out.size:
-        _add_power_at(i, out, images)
-
-
-def add_power(total: Any, images: Any) -> Any:
-    """Adds the squared magnitudes of `images` over coils to `total`, in place.
-
-    total: (sample, z, y, x) float32; images: (sample, coil, z, y, x) complex64. The root of the
-    total over all coils is the sum-of-squares image (Roemer et al. 1990).
-    """
-    if images.ndim != 5 or total.shape != (images.shape[0], *images.shape[2:]):
-        raise ValueError(f"total {total.shape} does not fit coil images {images.shape}")
-    samples, count = images.shape[:2]
-    flat = total.reshape(samples, -1), images.reshape(samples, count, -1)
-    launch(_add_power_cpu, _add_power_gpu, total.size, *flat)
-    return total

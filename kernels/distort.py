@@ -31,9 +31,13 @@ def _distort_at(line, out, image, hertz, px_per_hz, wrap):
     _, parts, outers, count, inners = image.shape
     n, m = line // (parts * outers * inners), line // (outers * inners) % parts
     outer, inner = line // inners % outers, line % inners
+    scale = px_per_hz[n]
     for j in range(count):
         out[n, m, outer, j, inner] = 0
-    scale = px_per_hz[n]
+        if scale == float32(0):
+            out[n, m, outer, j, inner] = image[n, m, outer, j, inner]
+    if scale == float32(0):
+        return
     for j in range(count):
         a = float32(j) + scale * _end(j, hertz, n, outer, inner, count)
         b = float32(j + 1) + scale * _end(j + 1, hertz, n, outer, inner, count)

@@ -1,4 +1,4 @@
-"""Coils: their twin, their symmetry, their scale and their combination."""
+"""Coils: their twin, their symmetry and their scale."""
 
 import numpy as np
 import pytest
@@ -65,20 +65,9 @@ def test_a_ring_stands_on_its_ellipse_and_looks_inwards():
         coils.ring(0, 100)
 
 
-def test_powers_add_up_in_parts():
-    random = np.random.default_rng(0)
-    images = random.normal(size=(2, 4, 3, 5, 12)).astype("f4").view("c8")
-    total = np.zeros((2, 3, 5, 6), np.float32)
-    for part in (images[:, :3], images[:, 3:]):
-        coils.add_power(total, part)
-    np.testing.assert_allclose(total, twin.add_power(0, images), rtol=1e-5)
-
-
 def test_what_does_not_fit_is_refused():
     centres, axes, loop_mm, voxel_mm = array()
     with pytest.raises(ValueError, match="float32"):
         coils.sensitivities(centres, axes, loop_mm.astype(float), voxel_mm, (2, 2, 2))
     with pytest.raises(ValueError, match="do not fit"):
         coils.sensitivities(centres, axes[:1], loop_mm, voxel_mm, (2, 2, 2))
-    with pytest.raises(ValueError, match="does not fit"):
-        coils.add_power(np.zeros((2, 3, 4, 5), np.float32), np.zeros((2, 1, 3, 4, 6), "c8"))

@@ -26,8 +26,3 @@ def sensitivities(centres, axes, loop_mm, voxel_mm, shape):
         for i, (c, m) in enumerate(coils):
             out[n, i] = heard(place - c, m, float(loop_mm[n])) / np.linalg.norm(middle)
     return out
-
-
-def add_power(total, images):
-    """The sum of squares over coils on top of `total`."""
-    return total + (abs(images.astype(complex)) ** 2).sum(1)

@@ -4,7 +4,6 @@ import numpy as np
 from reference import coils as twin
 
 from cases import Case
-from cases.kspace import noise
 from voxelmill.kernels.coils import ring
 
 
@@ -34,12 +33,4 @@ def sensitivity():
     return Case(out.size, args, expected.astype(np.complex64), 1e-5)
 
 
-def add_power():
-    random = np.random.default_rng(0)
-    images = noise(random, 2, 3, 5)
-    total = random.uniform(0, 1, (2, 5)).astype(np.float32)
-    expected = twin.add_power(total, images).astype(np.float32)
-    return Case(total.size, (total, images), expected, 1e-5)
-
-
-CASES = {"_sensitivity_gpu": sensitivity, "_add_power_gpu": add_power}
+CASES = {"_sensitivity_gpu": sensitivity}
