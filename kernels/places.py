@@ -10,9 +10,9 @@ of an axis; between nodes it is trilinear, beyond the outer ones it stays the sa
 from typing import Any
 
 import numpy as np
-from numba import float32, int64, uint64
+from numba import cuda, float32, int64, prange, uint64
 
-from voxelmill.kernels.device import body, inlined, xp_of
+from voxelmill.kernels.device import body, inlined, launch, loop, xp_of
 from voxelmill.kernels.tiles import on_host
 
 
@@ -26,12 +26,8 @@ def _between(i, count, nodes):
 
 
 @inlined
-def _node(shift, n, component, a, b, tz, c, d, ty, k):
-    """A component of the displacement in column k of nodes, between rows a, b and c, d."""
-    near, far = shift[n, component, a, c, k], shift[n, component, b, c, k]
-    near += (shift[n, component, a, d, k] - near) * ty
-    far += (shift[n, component, b, d, k] - far) * ty
-    return near + (far - near) * tz
+def _mixed(a, b, t):
+    return a + (b - a) * t
 
 
 @inlined
@@ -40,39 +36,77 @@ def _turned(affine, n, row, z, y, x):
 
 
 @body
-def places_at(n, z, y, x0, x1, places, shape, affine, shift, fz, fy, fx):
-    """Fill places (3, x1 - x0) with what voxels x0..x1 of a row of the fine grid show."""
-    half, zero = float32(0.5), float32(0)
-    n = uint64(n)
-    a, b, tz = _between(z, shape[1], shift.shape[2])
-    c, d, ty = _between(y, shape[2], shift.shape[3])
-    pz = (float32(z) + half) * (float32(1) / float32(fz)) - half
-    py = (float32(y) + half) * (float32(1) / float32(fy)) - half
-    z_row = _turned(affine, n, 0, pz, py, zero) + affine[n, 0, 3]
-    y_row = _turned(affine, n, 1, pz, py, zero) + affine[n, 1, 3]
-    x_row = _turned(affine, n, 2, pz, py, zero) + affine[n, 2, 3]
-    by_z, by_y, by_x = affine[n, 0, 2], affine[n, 1, 2], affine[n, 2, 2]
-    step, cell = float32(1) / float32(fx), uint64(shift.shape[4])
-    z_low, y_low, x_low, z_up, y_up, x_up = zero, zero, zero, zero, zero, zero
+def _along_at(n, a, c, x0, x1, out, affine, shift, fx):
+    """What parts x0..x1 of a row of nodes add to the place: the displacement and their own x."""
+    n, a, c, half = uint64(n), uint64(a), uint64(c), float32(0.5)
+    step = float32(1) / float32(fx)
     for i in range(uint64(x1 - x0)):
         x = uint64(x0) + i
-        e, f, t = _between(x, shape[3], shift.shape[4])
-        if e != cell:  # a column of nodes further: `t` runs from its displacement to the next one's
-            cell = e
-            u = _node(shift, n, 0, a, b, tz, c, d, ty, e)
-            v = _node(shift, n, 1, a, b, tz, c, d, ty, e)
-            w = _node(shift, n, 2, a, b, tz, c, d, ty, e)
-            z_low, y_low = _turned(affine, n, 0, u, v, w), _turned(affine, n, 1, u, v, w)
-            x_low = _turned(affine, n, 2, u, v, w)
-            u = _node(shift, n, 0, a, b, tz, c, d, ty, f) - u
-            v = _node(shift, n, 1, a, b, tz, c, d, ty, f) - v
-            w = _node(shift, n, 2, a, b, tz, c, d, ty, f) - w
-            z_up, y_up = _turned(affine, n, 0, u, v, w), _turned(affine, n, 1, u, v, w)
-            x_up = _turned(affine, n, 2, u, v, w)
-        px = (float32(x) + half) * step - half
-        places[0, i] = z_row + by_z * px + (z_low + z_up * t)
-        places[1, i] = y_row + by_y * px + (y_low + y_up * t)
-        places[2, i] = x_row + by_x * px + (x_low + x_up * t)
+        e, f, t = _between(x, out.shape[4], shift.shape[4])
+        dz = _mixed(shift[n, 0, a, c, e], shift[n, 0, a, c, f], t)
+        dy = _mixed(shift[n, 1, a, c, e], shift[n, 1, a, c, f], t)
+        dx = _mixed(shift[n, 2, a, c, e], shift[n, 2, a, c, f], t)
+        dx += (float32(x) + half) * step - half
+        out[n, 0, a, c, x] = _turned(affine, n, 0, dz, dy, dx)
+        out[n, 1, a, c, x] = _turned(affine, n, 1, dz, dy, dx)
+        out[n, 2, a, c, x] = _turned(affine, n, 2, dz, dy, dx)
+
+
+@loop
+def _along_cpu(out, affine, shift, fx):
+    samples, _, depth, height, width = out.shape
+    for r in prange(samples * depth * height):
+        n, a, c = r // (depth * height), r // height % depth, r % height
+        _along_at(n, a, c, 0, width, out, affine, shift, fx)
+
+
+@cuda.jit
+def _along_gpu(out, affine, shift, fx):
+    i = cuda.grid(1)
+    samples, _, depth, height, width = out.shape
+    if i < samples * depth * height * width:
+        r, x = i // width, i % width
+        n, a, c = r // (depth * height), r // height % depth, r % height
+        _along_at(n, a, c, x, x + 1, out, affine, shift, fx)
+
+
+def along_x(affine: Any, displacement: Any, width: int, fx: int) -> Any:
+    """First of two steps to places: each row of nodes at all `width` parts of the output's rows.
+
+    Returns (sample, 3, dz, dy, width) float32, which `places_at` mixes along y and z. Apart, since
+    it is the same for all rows of the output between two rows of nodes.
+    """
+    samples, _, depth, height, _ = displacement.shape
+    out = xp_of(displacement).empty((samples, 3, depth, height, width), np.float32)
+    launch(_along_cpu, _along_gpu, out.size // 3, out, affine, displacement, fx)
+    return out
+
+
+@inlined
+def _mix_rows(n, component, a, b, tz, c, d, ty, x0, x1, places, along, start):
+    for i in range(uint64(x1 - x0)):
+        x = uint64(x0) + i
+        near = _mixed(along[n, component, a, c, x], along[n, component, a, d, x], ty)
+        far = _mixed(along[n, component, b, c, x], along[n, component, b, d, x], ty)
+        places[component, i] = start + _mixed(near, far, tz)
+
+
+@body
+def places_at(n, z, y, x0, x1, places, shape, affine, along, fz, fy):
+    """Fill places (3, x1 - x0) with the places that parts x0..x1 of a row show.
+
+    shape: of the output in parts, with its sample axis; along: from `along_x`; fz, fy: parts of a
+    voxel along z and y.
+    """
+    half, zero, one = float32(0.5), float32(0), float32(1)
+    n = uint64(n)
+    a, b, tz = _between(z, shape[1], along.shape[2])
+    c, d, ty = _between(y, shape[2], along.shape[3])
+    pz = (float32(z) + half) * (one / float32(fz)) - half
+    py = (float32(y) + half) * (one / float32(fy)) - half
+    for component in range(uint64(3)):
+        start = _turned(affine, n, component, pz, py, zero) + affine[n, component, 3]
+        _mix_rows(n, component, a, b, tz, c, d, ty, x0, x1, places, along, start)
 
 
 def centred(

@@ -18,3 +18,13 @@ def places(shape, fine, affine, displacement):
     return np.einsum("ij,jzyx->izyx", affine[:, :3].astype(float), at) + affine[
         :, 3, None, None, None
     ].astype(float)
+
+
+def along_x(affine, displacement, width, fx):
+    """(sample, 3, dz, dy, width) float32: affine @ (displacement + x) on all rows of nodes."""
+    nodes = displacement.shape[4]
+    at = np.clip((np.arange(width) + 0.5) / width * nodes - 0.5, 0, nodes - 1)
+    weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(nodes)))
+    shift = displacement.astype(float) @ weights.T
+    shift[:, 2] += (np.arange(width) + 0.5) / fx - 0.5
+    return np.einsum("nij,njzyx->nizyx", affine[..., :3], shift).astype(np.float32)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from reference import warp as twin
+from reference.places import along_x
 
 from cases import Case
 
@@ -19,14 +20,16 @@ SHIFT = RANDOM.normal(size=(2, 3, 2, 3, 2)).astype(np.float32)
 def labels():
     expected, off = twin.pull_labels(MAPS, WHICH, AFFINE, SHIFT, SHAPE, FINE)
     assert off.min() > 1e-4  # else single precision may choose the neighbour
-    args = (np.ones_like(expected), FLAT, STARTS, SHAPES, WHICH, AFFINE, SHIFT, *FINE)
+    along = along_x(AFFINE, SHIFT, SHAPE[2] * FINE[2], FINE[2])
+    args = (np.ones_like(expected), FLAT, STARTS, SHAPES, WHICH, AFFINE, along, *FINE[:2])
     return Case(expected.size, args, expected, 0)
 
 
 def pull():
     images = RANDOM.normal(size=(2, 3, 4, 5, 2)).astype(np.float32).view(np.complex64)[..., 0]
     expected = twin.pull(images, WHICH, AFFINE, SHIFT, SHAPE, True).astype(np.complex64)
-    args = (np.ones_like(expected), images, WHICH, AFFINE, SHIFT, True)
+    along = along_x(AFFINE, SHIFT, SHAPE[2], 1)
+    args = (np.ones_like(expected), images, images.ravel(), WHICH, AFFINE, along, True)
     return Case(expected.size, args, expected, 1e-5)
 
 
