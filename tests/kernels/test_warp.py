@@ -1,11 +1,12 @@
-"""Warps against their twins, and what must hold of them whatever they are."""
+"""Labels and images under warps: their twins, and what must hold of all warps."""
 
 import numpy as np
 import pytest
+from reference import resample as image_twin
 from reference import warp as twin
 from scipy.spatial.transform import Rotation
 
-from voxelmill.kernels import flow, places, warp
+from voxelmill.kernels import flow, places, resample, warp
 
 MAP_SHAPES = ((11, 12, 13), (9, 20, 6), (1, 15, 14))
 WHICH = np.array([2, 0, 1, 0], np.int32)
@@ -81,7 +82,7 @@ def test_nothing_but_background_outside_whatever_the_affine():
         assert not warp.pull_labels(*packed, ALONE, far, None, (3, 4, 5)).any()
         image = np.ones((1, 3, 4, 5), np.float32)
         for cubic in (False, True):
-            assert not warp.pull(image, ALONE, far, None, (3, 4, 5), cubic).any()
+            assert not resample.pull(image, ALONE, far, None, (3, 4, 5), cubic).any()
     lost = np.full((1, 3, 2, 2, 2), np.nan, np.float32)
     assert not warp.pull_labels(*packed, ALONE, IDENTITY, lost, (3, 4, 5)).any()
 
@@ -94,8 +95,8 @@ def test_images_are_those_of_the_twin(cubic, kind):
     if kind == "complex64":
         images += 1j * random.normal(size=images.shape).astype(np.float32)
     affine, displacement = warps(6, (10, 12, 7))
-    ours = warp.pull(images, WHICH, affine, displacement, (10, 12, 7), cubic)
-    theirs = twin.pull(images, WHICH, affine, displacement, (10, 12, 7), cubic)
+    ours = resample.pull(images, WHICH, affine, displacement, (10, 12, 7), cubic)
+    theirs = image_twin.pull(images, WHICH, affine, displacement, (10, 12, 7), cubic)
     assert ours.dtype == kind
     np.testing.assert_allclose(ours, theirs, atol=3e-5)
 
@@ -104,14 +105,14 @@ def test_images_are_those_of_the_twin(cubic, kind):
 def test_images_under_the_identity_stay_and_polynomials_follow(cubic):
     z, y, x = np.indices((9, 10, 12)) / 10
     image = (1 + z - 2 * y + 3 * x + (z * y - x * x if cubic else 0)).astype(np.float32)[None]
-    same = warp.pull(image, ALONE, IDENTITY, None, image.shape[1:], cubic)
+    same = resample.pull(image, ALONE, IDENTITY, None, image.shape[1:], cubic)
     np.testing.assert_allclose(same, image, atol=1e-6)
     moved = IDENTITY.copy()
     moved[0, :, 3] = 0.3, -0.4, 0.25
     z, y, x = z + 0.03, y - 0.04, x + 0.025
     expected = 1 + z - 2 * y + 3 * x + (z * y - x * x if cubic else 0)
     inner = np.s_[2:-3, 2:-3, 2:-3]
-    ours = warp.pull(image, ALONE, moved, None, image.shape[1:], cubic)[0]
+    ours = resample.pull(image, ALONE, moved, None, image.shape[1:], cubic)[0]
     np.testing.assert_allclose(ours[inner], expected[inner], atol=3e-6)
 
 
@@ -148,12 +149,12 @@ def test_a_batch_holds_the_bits_of_its_samples_alone():
     affine, displacement = warps(9, shape)
     images = np.random.default_rng(9).normal(size=(3, 8, 9, 11)).astype(np.float32)
     labels = warp.pull_labels(*packed, WHICH, affine, displacement, shape, fine)
-    pulled = [warp.pull(images, WHICH, affine, displacement, shape, c) for c in (False, True)]
+    pulled = [resample.pull(images, WHICH, affine, displacement, shape, c) for c in (False, True)]
     for n in range(len(WHICH)):
         of = WHICH[n : n + 1], affine[n : n + 1], displacement[n : n + 1], shape
         assert warp.pull_labels(*packed, *of, fine).tobytes() == labels[n].tobytes()
         for cubic in (False, True):
-            assert warp.pull(images, *of, cubic).tobytes() == pulled[cubic][n].tobytes()
+            assert resample.pull(images, *of, cubic).tobytes() == pulled[cubic][n].tobytes()
 
 
 def test_bad_warps_are_refused():
@@ -175,4 +176,4 @@ def test_bad_warps_are_refused():
     with pytest.raises(ValueError, match="1 or more"):
         warp.pull_labels(flat, starts, shapes, *good, (0, 1, 1))
     with pytest.raises(ValueError, match="complex64"):
-        warp.pull(np.zeros((3, 4, 5, 6)), *good)
+        resample.pull(np.zeros((3, 4, 5, 6)), *good)

@@ -25,12 +25,4 @@ def labels():
     return Case(expected.size, args, expected, 0)
 
 
-def pull():
-    images = RANDOM.normal(size=(2, 3, 4, 5, 2)).astype(np.float32).view(np.complex64)[..., 0]
-    expected = twin.pull(images, WHICH, AFFINE, SHIFT, SHAPE, True).astype(np.complex64)
-    along = along_x(AFFINE, SHIFT, SHAPE[2], 1)
-    args = (np.ones_like(expected), images, images.ravel(), WHICH, AFFINE, along, True)
-    return Case(expected.size, args, expected, 1e-5)
-
-
-CASES = {"_labels_gpu": labels, "_pull_gpu": pull}
+CASES = {"_labels_gpu": labels}
