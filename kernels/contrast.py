@@ -28,6 +28,19 @@ def _signal(table, n, row, k, t, j):
     return low + t * (table[n, row, k + uint64(1), j] - low)
 
 
+@inlined
+def _rows_of(keys, differ, fine, line, width, step):
+    """The row of the middle part of each voxel, or -1 less it; a fixed `step` makes vectors."""
+    n, z, y, first = line
+    for i in range(width):
+        own = fine[n, z, y, first + i * step + step // uint64(2)]
+        other = uint8(0)
+        for d in range(step):
+            there = i * step + d
+            other |= differ[there] | (fine[n, z, y, first + there] ^ own)
+        keys[i] = int32(own) if other == 0 else int32(-1) - int32(own)
+
+
 @body
 def _prepare(n, z, y, x0, x1, keys, mix, differ, out, fine, fields, taps, low, per_step, bins):
     """What voxels x0..x1 of a line are painted with.
@@ -38,7 +51,7 @@ def _prepare(n, z, y, x0, x1, keys, mix, differ, out, fine, fields, taps, low, p
     """
     b1, fat, texture = fields
     fz, fy = fine.shape[1] // out.shape[2], fine.shape[2] // out.shape[3]
-    fx, width = fine.shape[3] // out.shape[4], uint64(x1 - x0)
+    fx, width = 2 * fine.shape[3] // out.shape[4], uint64(x1 - x0)
     n, zz, yy, x, part = uint64(n), uint64(z), uint64(y), uint64(x0), uint64(x0 * fx)
     slab, line, parts = uint64(z * fz + fz // 2), uint64(y * fy + fy // 2), width * uint64(fx)
     for i in range(parts):
@@ -49,14 +62,14 @@ def _prepare(n, z, y, x0, x1, keys, mix, differ, out, fine, fields, taps, low, p
             here = uint64(y * fy + dy)
             for i in range(parts):
                 differ[i] |= fine[n, at, here, part + i] ^ fine[n, slab, line, part + i]
-    step, middle, last = uint64(fx), uint64(fx // 2), float32(bins - 2)
-    for i in range(width):
-        own = fine[n, slab, line, part + i * step + middle]
-        other = uint8(0)
-        for d in range(step):
-            there = i * step + d
-            other |= differ[there] | (fine[n, slab, line, part + there] ^ own)
-        keys[i] = int32(own) if other == 0 else int32(-1) - int32(own)
+    row = (n, slab, line, part)
+    if fx == 1:
+        _rows_of(keys, differ, fine, row, width, uint64(1))
+    elif fx == 2:
+        _rows_of(keys, differ, fine, row, width, uint64(2))
+    else:
+        _rows_of(keys, differ, fine, row, width, uint64(fx))
+    last = float32(bins - 2)
     for i in range(width):
         mix[0, i], mix[1, i], mix[2, i] = float32(0), float32(0), float32(1)
     if b1.size:
@@ -79,7 +92,7 @@ def _prepare(n, z, y, x0, x1, keys, mix, differ, out, fine, fields, taps, low, p
 def _fill_run(n, z, y, x, first, last, key, out, table, fat_rows, mix):
     """Voxels first..last of a line from x on: all of one row in one B1 bin."""
     row, k, zero, one = uint64(key & 255), uint64(key >> 8), uint64(0), uint64(1)
-    fat_row, first, last, x = int64(fat_rows[row]), uint64(first), uint64(last), uint64(x)
+    fat_row, first, last, x = int64(fat_rows[row]), uint64(first), uint64(last), uint64(2 * x)
     next_k, z, y, n = k + one, uint64(z), uint64(y), uint64(n)
     for q in range(uint64(out.shape[1])):
         j = q + q
@@ -88,8 +101,8 @@ def _fill_run(n, z, y, x, first, last, key, out, table, fat_rows, mix):
         if fat_row < 0:
             for i in range(first, last):
                 t, scale = mix[zero, i], mix[uint64(2), i]
-                out[n, q, z, y, x + i, zero] = scale * (a + t * to_a)
-                out[n, q, z, y, x + i, one] = scale * (b + t * to_b)
+                out[n, q, z, y, x + i + i] = scale * (a + t * to_a)
+                out[n, q, z, y, x + i + i + one] = scale * (b + t * to_b)
         else:
             other = uint64(fat_row)
             c, d = table[n, other, k, j], table[n, other, k, j + one]
@@ -99,8 +112,8 @@ def _fill_run(n, z, y, x, first, last, key, out, table, fat_rows, mix):
                 water_a, water_b = a + t * to_a, b + t * to_b
                 mixed_a = water_a + f * (c + t * to_c - water_a)
                 mixed_b = water_b + f * (d + t * to_d - water_b)
-                out[n, q, z, y, x + i, zero] = scale * mixed_a
-                out[n, q, z, y, x + i, one] = scale * mixed_b
+                out[n, q, z, y, x + i + i] = scale * mixed_a
+                out[n, q, z, y, x + i + i + one] = scale * mixed_b
 
 
 @inlined
@@ -119,16 +132,16 @@ def _of_row(into, which, table, n, row, k, t, f, fat_row):
 def _mix_voxel(n, z, y, x, key, mix, i, out, fine, table, shares, fat_rows, around, sums, taps):
     """A voxel of several rows; around, sums: scratch for its parts and for three signals."""
     fz, fy = fine.shape[1] // out.shape[2], fine.shape[2] // out.shape[3]
-    fx, n, xx = fine.shape[3] // out.shape[4], uint64(n), uint64(x)
+    fx, n, xx = 2 * fine.shape[3] // out.shape[4], uint64(n), uint64(x)
     own, k = uint64(key & 255), uint64(key >> 8)
-    s, step, parts = uint64(0), uint64(fx), uint64(shares.size)
+    place, step, parts = uint64(0), uint64(fx), uint64(shares.size)
     for tap in range(taps):
         at = uint64(min(max(z * fz + (fz - taps) // 2 + tap, 0), fine.shape[1] - 1))
         for dy in range(fy):
             line = uint64(y * fy + dy)
             for dx in range(step):
-                around[s] = fine[n, at, line, xx * step + dx]
-                s += uint64(1)
+                around[place] = fine[n, at, line, xx * step + dx]
+                place += uint64(1)
     t, f, scale = mix[0, i], mix[1, i], mix[2, i]
     zero, one, two, numbers = uint64(0), uint64(1), uint64(2), uint64(table.shape[3])
     _of_row(sums, one, table, n, own, k, t, f, fat_rows[own])
@@ -148,8 +161,8 @@ def _mix_voxel(n, z, y, x, key, mix, i, out, fine, table, shares, fat_rows, arou
         for j in range(numbers):
             sums[zero, j] += share * (sums[two, j] - sums[one, j])
     for q in range(uint64(out.shape[1])):
-        out[n, q, uint64(z), uint64(y), xx, zero] = sums[zero, q + q]
-        out[n, q, uint64(z), uint64(y), xx, one] = sums[zero, q + q + one]
+        out[n, q, uint64(z), uint64(y), xx + xx] = sums[zero, q + q]
+        out[n, q, uint64(z), uint64(y), xx + xx + one] = sums[zero, q + q + one]
 
 
 @body
@@ -177,7 +190,8 @@ def _paint_at(
 
 @loop
 def _paint_cpu(out, fine, table, shares, b1, fat, texture, fat_rows, taps, low, per_step):
-    samples, _, depth, height, width, _ = out.shape
+    samples, _, depth, height, width = out.shape
+    width //= 2  # two numbers a voxel
     lines = samples * depth * height
     for r in prange((lines + LINES - 1) // LINES):
         scratch = (
@@ -196,7 +210,8 @@ def _paint_cpu(out, fine, table, shares, b1, fat, texture, fat_rows, taps, low, 
 @cuda.jit
 def _paint_gpu(out, fine, table, shares, b1, fat, texture, fat_rows, taps, low, per_step):
     i = cuda.grid(1)
-    samples, _, depth, height, width, _ = out.shape
+    samples, _, depth, height, width = out.shape
+    width //= 2  # two numbers a voxel
     if i < samples * depth * height * width:
         scratch = (
             cuda.local.array(1, int32), cuda.local.array((3, 1), float32),
@@ -257,7 +272,7 @@ def paint(
     none = xp.empty((batch, 0, 0, 0), np.float32)
     launch(
         _paint_cpu, _paint_gpu, batch * int(np.prod(shape)),
-        out.view(np.float32).reshape(batch, contrasts * pools, *shape, 2),
+        out.view(np.float32).reshape(batch, contrasts * pools, *shape[:2], 2 * shape[2]),
         xp.ascontiguousarray(fine), flat, xp.asarray(shares),
         *(none if field is None else xp.ascontiguousarray(field) for field in (b1, fat, texture)),
         others, shares.size // (factor[1] * factor[2]), np.float32(b1_bins[0]),

@@ -93,18 +93,23 @@ def _rician_at(n, first, last, out, image, normals, sd, gain, keys):
     """Magnitudes of blocks first..last; the image has a part or two for each of them."""
     fill_blocks(normals, first, last, n, keys)
     n, level, one = uint64(n), sd[n], uint64(1)
-    parts = uint64(image.shape[1] // out.shape[1])
+    parts = image.shape[1] // out.shape[1]
     j, start, end = int64(2 * first), int64(2 * first), int64(min(2 * last, out.shape[1]))
     while j < end:
         at, run = _run(j, end, gain)
         voxel, normal, j0 = uint64(at), uint64(2 * (j - start)), uint64(j)
-        for i in range(uint64(run)):
-            here, twice = level * _level(n, voxel + i, gain), i + i
-            real, imaginary = here * normals[normal + twice], here * normals[normal + twice + one]
-            real += image[n, (j0 + i) * parts]
-            if parts > one:
-                imaginary += image[n, (j0 + i) * parts + one]
-            out[n, j0 + i] = sqrt(real * real + imaginary * imaginary)
+        if parts == 1:
+            for i in range(uint64(run)):
+                here, twice = level * _level(n, voxel + i, gain), i + i
+                real = image[n, j0 + i] + here * normals[normal + twice]
+                imaginary = here * normals[normal + twice + one]
+                out[n, j0 + i] = sqrt(real * real + imaginary * imaginary)
+        else:
+            for i in range(uint64(run)):
+                here, twice = level * _level(n, voxel + i, gain), i + i
+                real = image[n, j0 + j0 + twice] + here * normals[normal + twice]
+                imaginary = image[n, j0 + j0 + twice + one] + here * normals[normal + twice + one]
+                out[n, j0 + i] = sqrt(real * real + imaginary * imaginary)
         j += run
 
 
@@ -149,14 +154,18 @@ def rician(image: Any, sd: Any, keys: Any, gain: Any = None) -> Any:
 
 @body
 def _squares_at(n, first, last, out, image):
-    """Voxels first..last; image (sample, channel, voxel, part)."""
-    n = uint64(n)
+    """Voxels first..last; the image has a part or two for each of them in each channel."""
+    n, complex_parts, one = uint64(n), image.shape[2] > out.shape[1], uint64(1)
     for i in range(uint64(first), uint64(last)):
         out[n, i] = float32(0)
     for channel in range(uint64(image.shape[1])):
-        for part in range(uint64(image.shape[3])):
+        if complex_parts:
             for i in range(uint64(first), uint64(last)):
-                out[n, i] += image[n, channel, i, part] * image[n, channel, i, part]
+                a, b = image[n, channel, i + i], image[n, channel, i + i + one]
+                out[n, i] += a * a + b * b
+        else:
+            for i in range(uint64(first), uint64(last)):
+                out[n, i] += image[n, channel, i] * image[n, channel, i]
     for i in range(uint64(first), uint64(last)):
         out[n, i] = sqrt(out[n, i])
 
@@ -188,10 +197,9 @@ def sum_of_squares(images: Any) -> Any:
             f"{images.shape} {images.dtype}"
         )
     xp, (batch, coils, *rest) = xp_of(images), images.shape
-    parts = 2 if images.dtype == np.complex64 else 1
-    flat = xp.ascontiguousarray(images).view(np.float32)
-    flat = flat.reshape(batch, coils, int(np.prod(rest)), parts)
-    out = xp.empty((batch, flat.shape[2]), np.float32)
+    voxels = int(np.prod(rest))
+    flat = xp.ascontiguousarray(images).reshape(batch, coils, voxels).view(np.float32)
+    out = xp.empty((batch, voxels), np.float32)
     launch(_squares_cpu, _squares_gpu, out.size, out, flat)
     return out.reshape(batch, *rest)
 

@@ -16,7 +16,7 @@ def paint():
     expected = twin.paint(
         fine, table, (2, 1, 3), weights, b1, (0.4, 0.125), fat, fat_rows, texture
     )  # fmt: skip
-    expected = expected.view(np.float32).reshape(2, 2, 2, 1, 3, 2)
+    expected = expected.view(np.float32).reshape(2, 2, 2, 1, 6)
     shares = np.repeat(weights / 6, 6).astype(np.float32)
     args = (
         np.zeros_like(expected), fine, table.reshape(2, 3, 4, 4), shares, b1, fat, texture,
