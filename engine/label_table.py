@@ -7,7 +7,7 @@ index tables by row and the values of a file may be any integers. Row 0 is backg
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +114,10 @@ class LabelTable:
         return rows[inverse].reshape(values.shape), unknown
 
 
-def shipped_tables() -> list[str]:
+@cache
+def shipped_tables() -> tuple[str, ...]:
     """The names of the tables that ship."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
 def open_table(table: str, folder: str | Path = ".") -> LabelTable:
@@ -125,12 +126,20 @@ def open_table(table: str, folder: str | Path = ".") -> LabelTable:
     Raises SourceError with all that is wrong in it.
     """
     if table in shipped_tables():
-        path = FOLDER / f"{table}.yaml"
-    else:
-        path = Path(folder) / Path(table).expanduser()
-        if not path.is_file():
-            known = did_you_mean(table, shipped_tables())
-            raise SourceError(f"table: {path} is not a file, and no table {table!r} ships{known}")
+        return _shipped(table)
+    path = Path(folder) / Path(table).expanduser()
+    if not path.is_file():
+        known = did_you_mean(table, shipped_tables())
+        raise SourceError(f"table: {path} is not a file, and no table {table!r} ships{known}")
+    return _parsed(path)
+
+
+@cache
+def _shipped(table: str) -> LabelTable:
+    return _parsed(FOLDER / f"{table}.yaml")
+
+
+def _parsed(path: Path) -> LabelTable:
     try:
         found = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -14,20 +14,24 @@ FIELDS = (
     ("thigh.streaks", 1, 80.0, 4.0, 1.0),
     ("thigh.borders", 2, 60.0, 14.0, 1.2),  # mm
 )
-COARSE_MM = 1.6  # of the grid that the kernel reads between
+COARSE_MM = 2.0  # of the grid that the kernel reads between
 
 
 def thigh_noise(
     streams: Sequence[Stream],
     shape: tuple[int, int, int],
     voxel_mm: tuple[float, float, float],
+    borders: bool = True,
 ) -> NDArray[np.float32]:
-    """(sample * z, 4, gy, gx): the noise of `kernels.thigh` for each slice of each sample."""
+    """(sample * z, 4, gy, gx): the noise of `kernels.thigh` for each slice of each sample.
+
+    borders: whether the two channels that shift borders are wanted.
+    """
     plane = [
         max(2, round(n * mm / COARSE_MM)) for n, mm in zip(shape[1:], voxel_mm[1:], strict=True)
     ]
     parts = []
-    for name, count, along, across, rms in FIELDS:
+    for name, count, along, across, rms in FIELDS if borders else FIELDS[:2]:
         keys = np.array([s.key(name) for s in streams], np.uint32)
         sd = np.full((len(streams), count), rms / RMS, np.float32)
         nodes = [

@@ -134,7 +134,7 @@ def _leg(
 def femur_layers(
     legs: Floats, params: ThighParams, stream: Stream, side: str, levels: Floats
 ) -> None:
-    """Fill the series FEMUR and SHELL of a leg: thicker behind, at the linea aspera."""
+    """Fill the series FEMUR and SHELL of a leg."""
     first = 64 * (side == "left")
     z = stream.normal("thigh.bone", 128)[first : first + 8].astype(float)
     radius = params.femur_mm * _at(levels, _shapes()["femur"])
@@ -143,11 +143,25 @@ def femur_layers(
     legs[:, kernel.FEMUR + 3] = radius * (_at(levels, _shapes()["femur_wide"]) + 0.015 * z[1])
     legs[:, kernel.FEMUR + 4] = 0.015 * radius * z[2]
     legs[:, kernel.FEMUR + 6] = -0.03 * radius  # sin 3t is -1 behind: the linea aspera
+    shell_layers(legs, params, stream, side, levels, radius)
+
+
+def shell_layers(
+    legs: Floats,
+    params: ThighParams,
+    stream: Stream,
+    side: str,
+    levels: Floats,
+    radius: Floats,
+) -> None:
+    """Fill the series SHELL of a leg whose femur has these inner radii: thicker behind."""
+    z = stream.normal("thigh.bone", 128)[64 * (side == "left") + 3].astype(float)
     shell = np.minimum(params.cortex_mm * _at(levels, _shapes()["cortex"]), 0.62 * radius)
-    ripple = np.minimum(0.12 * shell, shell - LEAST_SHELL_MM).clip(0)
-    legs[:, kernel.SHELL] = np.maximum(shell, LEAST_SHELL_MM)
+    shell = np.maximum(shell, LEAST_SHELL_MM)
+    ripple = np.minimum(0.12 * shell, shell - LEAST_SHELL_MM)
+    legs[:, kernel.SHELL] = shell
     legs[:, kernel.SHELL + 2] = 0.7 * ripple
-    legs[:, kernel.SHELL + 1] = 0.3 * ripple * np.tanh(z[3])
+    legs[:, kernel.SHELL + 1] = 0.3 * ripple * np.tanh(z)
 
 
 def fat_layers(

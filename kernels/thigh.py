@@ -24,7 +24,7 @@ FIRST_MUSCLE = 11
 CENTRE_Y, CENTRE_X, FEMUR_Y, FEMUR_X = range(4)
 HULL, THICKNESS, FEMUR, SHELL = 4, 11, 18, 25  # fascia lata; fat over it; periosteum; cortex
 SKIN_MM, FASCIA_MM, GAP_MM, INFILTRATION_MM, STREAK = range(32, 37)
-REACH = 37  # no skin is farther from the centre: what is, is air
+REACH = 37  # no skin is farther from the centre (from the fascia, in `of_depths`): that is air
 COLUMNS = 38
 SERIES = 7
 VESSELS = 4  # artery, vein, nerve, and a vein in the subcutaneous fat: y, x, radius, sheath
@@ -264,15 +264,19 @@ def _depth_at(i, out, muscle, depth, hull, femur, legs, vessels, noise, voxel_y,
     n, iy, ix = i // (rows * columns), i // columns % rows, i % columns
     y, x = float32(iy) * voxel_y, float32(ix) * voxel_x
     step = float32(STEP_MM)
-    leg, under, other = 0, float32(-_FAR), float32(-_FAR)
+    leg, under, other = -1, float32(-_FAR), float32(-_FAR)
     for k in range(legs.shape[1]):
         inside = float32(hull[n, k, iy, ix]) * step
+        if inside < -legs[n, k, REACH]:
+            continue
         if inside > under:
             leg, under, other = k, inside, under
         else:
             other = max(other, inside)
     bone = float32(femur[n, iy, ix]) * step
-    if under <= float32(0):
+    if leg < 0:
+        row = BACKGROUND
+    elif under <= float32(0):
         row = _outside(y, x, under, other, legs, n, leg, vessels)
     elif bone > float32(0):
         row = _bone(y, x, bone, legs, n, leg)
@@ -308,10 +312,10 @@ def of_shapes(
     muscles:  (slice, leg, muscle, 5) float32: centre y, x from that of the leg, and the matrix yy,
               yx, xx of its ellipse in 1/mm^2 (yy 0: not there); row FIRST_MUSCLE + its number.
     vessels:  (slice, leg, VESSELS, 4) float32: y, x, radius (0: none), sheath of fat.
-    noise:    (slice, NOISE, gy, gx) float32 spread over the plane, gy and gx at least 2.
+    noise:    (slice, NOISE, gy, gx) float32 spread over the plane, at least 2 x 2.
     shape:    (y, x); voxel_mm: (y, x).
     """
-    _check(legs, vessels, noise)
+    _check(legs, vessels, noise, NOISE)
     out = xp_of(legs).empty((len(legs), *shape), np.uint8)
     y_mm, x_mm = np.float32(voxel_mm[0]), np.float32(voxel_mm[1])
     launch(_shape_cpu, _shape_gpu, out.size, out, legs, muscles, vessels, noise, y_mm, x_mm)
@@ -333,9 +337,9 @@ def of_depths(
     muscle: (slice, y, x) uint8 row of the muscle that is there or nearest.
     depth, femur: (slice, y, x) int16 in STEP_MM: inside that muscle; under the periosteum.
     hull:   (slice, leg, y, x) int16 in STEP_MM: inside each fascia lata. Negative is outside.
-    The rest as in `of_shapes`; the outlines HULL and FEMUR of `legs` are not used, nor the shift.
+    The rest as in `of_shapes`; HULL and FEMUR of `legs` are not used, nor channels 2 and 3.
     """
-    _check(legs, vessels, noise)
+    _check(legs, vessels, noise, 2)
     if hull.shape != (len(legs), legs.shape[1], *muscle.shape[1:]):
         raise ValueError(f"hull is (slice, leg, y, x), not {hull.shape} for {muscle.shape}")
     out = xp_of(muscle).empty(muscle.shape, np.uint8)
@@ -345,10 +349,12 @@ def of_depths(
     return out
 
 
-def _check(legs: Any, vessels: Any, noise: Any) -> None:
+def _check(legs: Any, vessels: Any, noise: Any, channels: int) -> None:
     if legs.ndim != 3 or legs.shape[2] != COLUMNS or legs.dtype != np.float32:
         raise ValueError(f"legs is (slice, leg, {COLUMNS}) float32, not {legs.shape} {legs.dtype}")
     if vessels.shape != (*legs.shape[:2], VESSELS, 4):
         raise ValueError(f"vessels is (slice, leg, {VESSELS}, 4), not {vessels.shape}")
-    if noise.ndim != 4 or noise.shape[:2] != (len(legs), NOISE) or min(noise.shape[2:]) < 2:
-        raise ValueError(f"noise is (slice, {NOISE}, gy, gx) of 2 or more, not {noise.shape}")
+    if noise.ndim != 4 or len(noise) != len(legs) or min(noise.shape[1:]) < 2:
+        raise ValueError(f"noise is (slice, channel, gy, gx) of 2 or more, not {noise.shape}")
+    if noise.shape[1] < channels:
+        raise ValueError(f"noise has {noise.shape[1]} channels; {channels} are needed")
