@@ -12,6 +12,7 @@ from voxelmill.engine.recipes import Recipe
 from voxelmill.engine.sample import Column, columns_of
 
 _SAMPLE = Column("sample", "1", "the sample's own number")
+_DEVICES = Column("devices", "1", "1: the input shows devices of its own, 0: none; NaN: unknown")
 
 
 def param_columns(recipe: Recipe, inputs: Any) -> tuple[Column, ...]:
@@ -24,7 +25,7 @@ def param_columns(recipe: Recipe, inputs: Any) -> tuple[Column, ...]:
         _SAMPLE,
         Column("input", "1", "the input's id", tuple(inputs.ids)),
         Column("subject", "1", "the input's subject", subjects),
-        Column("devices", "1", "1: the input shows devices of its own, 0: none; NaN: unknown"),
+        *((_DEVICES,) if hasattr(inputs, "devices") else ()),
         *(c for c in own if c.name != "input"),
     )
 
@@ -45,7 +46,9 @@ def param_rows(
         known: dict[str, float] = {"sample": one.stream.index}
         if inputs is not None:
             i = one.params.input
-            known |= {"subject": codes[inputs.subjects[i]], "devices": float(inputs.devices[i])}
+            known["subject"] = codes[inputs.subjects[i]]
+            if hasattr(inputs, "devices"):
+                known["devices"] = float(inputs.devices[i])
         for place, column in enumerate(columns):
             value = known.get(column.name, getattr(one.params, column.name, None))
             try:

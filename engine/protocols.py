@@ -1,6 +1,7 @@
 """Pulse sequences as a spec names them: what may vary, one draw of it, and the signals it gives.
 
-A protocol is one of the dataclasses of `SEQUENCES`, each with its ranges. `draw_protocol` fixes its
+A protocol is one of the dataclasses of `SEQUENCES`, each with its ranges; `three_d` says whether it
+is acquired as a volume or in slices. `draw_protocol` fixes its
 numbers for a sample; `signals` gives what each tissue shows of each pool, at each share of the
 nominal flip angle, from `voxelmill.kernels.signals` and `epg`; `suppression` is the share that
 spectral pulses leave where B0 is off.
@@ -42,6 +43,7 @@ class SpinEcho:
     """One 90-180 echo a TR: proton density and T1 weighting."""
 
     sequence: ClassVar[str] = "spin_echo"
+    three_d: ClassVar[bool] = False
     tr_ms: Range = _time(Uniform(450, 750), "repetition time")
     te_ms: Range = _time(Uniform(9, 20), "echo time")
     flip_deg: Range = _flip(Fixed(90))
@@ -55,6 +57,7 @@ class FastSpinEcho:
     """A train of echoes after each excitation; the echo at k-space's centre gives the contrast."""
 
     sequence: ClassVar[str] = "fast_spin_echo"
+    three_d: ClassVar[bool] = False
     tr_ms: Range = _time(Uniform(2500, 6000), "repetition time")
     te_ms: Range = _time(
         Uniform(60, 120), "effective echo time; becomes a whole number of spacings"
@@ -71,6 +74,7 @@ class InversionFse:
     """An inversion before a fast spin echo: STIR at a short TI, FLAIR at a long one."""
 
     sequence: ClassVar[str] = "inversion_fse"
+    three_d: ClassVar[bool] = False
     tr_ms: Range = _time(Uniform(3500, 5000), "repetition time")
     ti_ms: Range = _time(Uniform(200, 250), "inversion time")
     te_ms: Range = _time(Uniform(30, 60), "effective echo time; becomes a whole number of spacings")
@@ -85,12 +89,13 @@ class DoubleInversion:
     """Two inversions that null two tissues, before a fast spin echo."""
 
     sequence: ClassVar[str] = "double_inversion"
+    three_d: ClassVar[bool] = False
     tr_ms: Range = _time(Uniform(7000, 8000), "repetition time")
     ti_ms: Range = _time(Uniform(2450, 2650), "from the first to the second inversion")
     ti2_ms: Range = _time(Uniform(420, 480), "from the second inversion to the excitation")
     te_ms: Range = _time(Uniform(20, 40), "effective echo time; becomes a whole number of spacings")
     spacing_ms: Range = _time(Uniform(8, 12), "echo spacing")
-    echoes: Range = ranged(Integer(16, 30), "echoes in a train", low=1, high=512)
+    echoes: Range = ranged(Integer(6, 10), "echoes in a train", low=1, high=512)
     refocus_deg: Range = _flip(Uniform(130, 180), "of the refocusing pulses")
 
 
@@ -99,6 +104,7 @@ class SpoiledEcho:
     """A spoiled gradient echo; `phase` puts TE where fat and water are in or out of phase."""
 
     sequence: ClassVar[str] = "spoiled_echo"
+    three_d: ClassVar[bool] = False
     tr_ms: Range = _time(Uniform(6, 25), "repetition time")
     te_ms: Range = _time(Uniform(1.5, 5), "echo time")
     flip_deg: Range = _flip(Uniform(5, 40), high=90)
@@ -110,6 +116,7 @@ class BalancedEcho:
     """A balanced steady state, its TE half of TR."""
 
     sequence: ClassVar[str] = "balanced_echo"
+    three_d: ClassVar[bool] = True
     tr_ms: Range = _time(Uniform(3.5, 6), "repetition time")
     flip_deg: Range = _flip(Uniform(30, 60), high=90)
 
@@ -119,6 +126,7 @@ class Mprage:
     """An inversion before each train of spoiled gradient echoes: T1 weighting in 3-D."""
 
     sequence: ClassVar[str] = "mprage"
+    three_d: ClassVar[bool] = True
     tr_ms: Range = _time(Uniform(1900, 2500), "from inversion to inversion")
     ti_ms: Range = _time(Uniform(850, 1000), "from the inversion to the centre of k-space")
     te_ms: Range = _time(Uniform(2, 4), "echo time")
@@ -320,16 +328,18 @@ def suppression(row: Row, pool: str, off_hz: Any, b1: Any, tesla: float) -> Any:
     return (left / whole).astype(np.float32)
 
 
-def t2_weights(row: Row, tissues: NDArray[np.float64], like: Sequence[int]) -> NDArray[np.float64]:
-    """Echoes of a train relative to the one at k-space's centre: (pool, echo); ones where no train.
+def t2_weights(
+    row: Row, tissues: NDArray[np.float64], like: Sequence[int]
+) -> NDArray[np.float64] | None:
+    """Echoes of a train relative to that at k-space's centre, (pool, echo); None without a train.
 
     like: the row of the tissue after which each pool's train is modelled.
     """
     if SEQUENCES[int(row["sequence"])] not in (FastSpinEcho, InversionFse, DoubleInversion):
-        return np.ones((len(POOLS), 1))
+        return None
     rows = tissues[list(like)]
     pairs = [(rows[p, AT[first]], rows[p, AT[first] + 1])
              for p, first in enumerate(("t1_ms", "fat_t1_ms"))]  # fmt: skip
     t1, t2 = np.array(pairs).T
     made = echoes(row, t1, t2, np.ones(len(pairs)))
-    return made / made[:, [int(row["centre"])]]
+    return np.asarray(made / made[:, [int(row["centre"])]])

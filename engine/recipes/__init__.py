@@ -19,7 +19,10 @@ from voxelmill.engine.errors import SpecError
 from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.sample import Field, Ragged
 
-RECIPES = {"cxr_objects": "voxelmill.engine.recipes.cxr_objects"}
+RECIPES = {
+    "cxr_objects": "voxelmill.engine.recipes.cxr_objects",
+    "labels_mr": "voxelmill.engine.recipes.labels_mr",
+}
 GROUP = "voxelmill.recipes"
 
 

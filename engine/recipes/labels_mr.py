@@ -1,0 +1,312 @@
+"""Any label map, first the head's, as MR images: by physics, or with random contrast.
+
+A map lies and bends at random, its labels are looked up once on a finer grid, and each is given a
+signal: by a drawn protocol and tissue table (`physics`), by a Gaussian of its own (`random`, as in
+SynthSeg, Billot et al., Med. Image Anal. 2023), or by several inside each label (`subcluster`).
+Then the image goes through k-space.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.engine import protocols
+from voxelmill.engine.draw import Draw, Stream
+from voxelmill.engine.errors import SourceError, SpecError
+from voxelmill.engine.recipes import mr_body, mr_random, mr_scan, mr_table
+from voxelmill.engine.recipes.labels_ranges import FAMILIES, MODES, PHYSICS, SUBCLUSTER, Ranges
+from voxelmill.engine.recipes.mr_body import Grid, Lie
+from voxelmill.engine.recipes.mr_inputs import MrInputs as Inputs
+from voxelmill.engine.recipes.mr_inputs import MrSources
+from voxelmill.engine.recipes.mr_inputs import open_mr_inputs as open_inputs
+from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA
+from voxelmill.engine.recipes.mr_scan import Magnet, Scene
+from voxelmill.engine.sample import Column, Field, Ragged, Rows
+from voxelmill.engine.tissues import COLUMNS as TISSUE_COLUMNS
+from voxelmill.engine.tissues import NAMES as TISSUE_NAMES
+
+__all__ = [
+    "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
+    "open_inputs", "render",
+]  # fmt: skip
+
+VERSION = 1
+_SLICE_AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
+_NOISE = "noise.image"
+NAMES = (
+    "map", "mode", "family", "thickness_mm", "spacing", "axis", _NOISE, *mr_random.NAMES,
+    *mr_body.NAMES, *mr_scan.NAMES, *mr_table.NAMES, *protocols.NAMES, *TISSUE_NAMES,
+)  # fmt: skip
+_LABEL_COLUMNS = (
+    Column("label", "1", "number of the row of the label table"),
+    Column("cluster", "1", "class inside the label"),
+    Column("mean", "1", "of the image where the label is alone, before fields and k-space"),
+    Column("sd", "1", "of the image inside the label, before fields and k-space"),
+)
+
+
+@dataclass(frozen=True)
+class Params(Magnet, Lie):
+    """One draw; `contrasts`, `tissues` and `labels` are stored as ragged tables."""
+
+    mode: int = field(metadata={"meaning": "where contrast comes from", "categories": MODES})
+    family: int = field(metadata={"meaning": "protocol family", "categories": ("none", *FAMILIES)})
+    thickness_mm: float = field(metadata={"unit": "mm", "meaning": "of a slice"})
+    spacing: float = field(metadata={"meaning": "from slice to slice, in thicknesses"})
+    axis: int = field(
+        metadata={"meaning": "across which slices lie", "categories": tuple(_SLICE_AXES)}
+    )
+    gamma: float = field(metadata={"meaning": "exponent that the image was raised to"})
+    contrasts: NDArray[np.float64]
+    tissues: NDArray[np.float64]
+    labels: NDArray[np.float64]
+
+
+def fields(ranges: Ranges, inputs: MrSources) -> tuple[Field | Ragged, ...]:
+    """The image, the class of each voxel, and how both came to be."""
+    zyx, table = ("z", "y", "x"), inputs.maps.label_table
+    classes = dict(enumerate(table.classes))
+    made: list[Field | Ragged] = [
+        Field("image", "float16", zyx, ranges.shape, "1", "magnitude; brightest tissue near 1"),
+        Field("label", "uint8", zyx, ranges.shape, "class", "class with the largest share", classes,
+              True),
+    ]  # fmt: skip
+    if ranges.shares:
+        shape = (len(classes), *ranges.shape)
+        made.append(Field("shares", "float16", ("class", *zyx), shape, "1", "share of each class"))
+    names = tuple(inputs.tissues.by_name)
+    tissue = Column("tissue", "1", "which tissue", names)
+    sources = tuple(inputs.tissues.sources)
+    drawn = (*TISSUE_COLUMNS[:-1], Column("source", "1", TISSUE_COLUMNS[-1].meaning, sources))
+    label = Column("label", "1", "which label", table.names)
+    clusters = max(ranges.intensities.clusters, 1)
+    return (
+        *made,
+        Ragged("contrasts", mr_table.CONTRAST_COLUMNS, 1, meaning="protocol and acquisition"),
+        Ragged("tissues", (tissue, *drawn), len(names), meaning="mode physics: drawn values"),
+        Ragged("labels", (label, *_LABEL_COLUMNS[1:]), len(table) * clusters,
+               meaning="signal of each label"),
+    )  # fmt: skip
+
+
+def check(ranges: Ranges, inputs: Inputs) -> None:
+    """Raise SpecError, with all mistakes, for what the bounds of single ranges cannot say."""
+    grid = _grid(ranges)
+    problems = mr_body.check(ranges.bend, grid, "ranges.bend")
+    for name in FAMILIES:
+        if ranges.families.weights.get(name):
+            problems += protocols.check(getattr(ranges.protocols, name), f"ranges.protocols.{name}")
+    turned = [a for a, w in ranges.slices.axis.weights.items() if w and a != "axial"]
+    if turned and (len(set(ranges.shape)) > 1 or len(set(ranges.voxel_mm)) > 1):
+        problems.append(
+            f"ranges.slices.axis: {turned[0]} slices need a cubic shape and voxel, not "
+            f"{ranges.shape} of {ranges.voxel_mm} mm; make them cubic, or leave it axial"
+        )
+    if problems:
+        raise SpecError("; ".join(problems))
+    mr_body.fits(grid)
+
+
+def check_opened(ranges: Ranges, inputs: MrSources) -> None:
+    """Raise SourceError for tissues that the label table names and the file lacks."""
+    if ranges.mode.weights.get(PHYSICS):
+        for name, weight in ranges.scanner.tesla.weights.items():
+            if weight:
+                tesla = FIELDS_TESLA[name]
+                inputs.tissues.require(inputs.maps.label_table.tissues, tesla)
+    rows = len(inputs.maps.label_table) * ranges.intensities.clusters
+    if ranges.mode.weights.get(SUBCLUSTER) and rows > 256:
+        raise SourceError(
+            f"mode subcluster: {len(inputs.maps.label_table)} labels of "
+            f"{ranges.intensities.clusters} classes make {rows} rows, above 256: lower "
+            "intensities.clusters"
+        )
+
+
+def draw(ranges: Ranges, stream: Stream, inputs: MrSources) -> Params:
+    """One map, how it lies, and its contrast."""
+    mode = ranges.mode.draw(stream, "mode")
+    magnet: dict[str, Any] = mr_scan.draw_magnet(ranges.scanner, stream)
+    acquisition = mr_table.draw_acquisition(ranges.acquisition, stream, 0)
+    family, protocol, gamma = "none", dict.fromkeys(_PROTOCOL, float("nan")), 1.0
+    tissues = np.zeros((0, 1 + len(TISSUE_COLUMNS)))
+    if mode == PHYSICS:
+        family = ranges.families.draw(stream, "family")
+        kind = getattr(ranges.protocols, family)
+        protocol = protocols.draw_protocol(kind, stream, 0, magnet["tesla"])
+        drawn = inputs.tissues.draw(stream, magnet["tesla"])
+        tissues = np.column_stack([np.arange(len(drawn)), drawn])
+        labels, scale = _physics_labels(inputs, protocol, drawn, magnet["tesla"])
+        acquisition["scale"] = scale
+    else:
+        gamma = mr_random.draw_gamma(ranges.intensities, stream)
+        magnet["bias_log_rms"] = ranges.intensities.bias_log_rms.draw(stream, "random.bias")
+        clusters = ranges.intensities.clusters if mode == SUBCLUSTER else 1
+        labels = mr_random.random_labels(
+            ranges.intensities, stream, inputs.maps.label_table, clusters
+        )
+        acquisition["scale"] = 1.0
+    return Params(
+        input=int(stream.integers("map", 0, len(inputs) - 1)[0]),
+        **mr_body.draw_lie(ranges.pose, ranges.bend, stream),
+        **magnet,
+        mode=MODES.index(mode),
+        family=1 + FAMILIES.index(family) if family != "none" else 0,
+        thickness_mm=ranges.slices.thickness_mm.draw(stream, "thickness_mm"),
+        spacing=ranges.slices.spacing.draw(stream, "spacing"),
+        axis=tuple(_SLICE_AXES).index(ranges.slices.axis.draw(stream, "axis")),
+        gamma=gamma,
+        contrasts=mr_table.contrast_row(0, protocol, acquisition)[None],
+        tissues=tissues,
+        labels=labels,
+    )
+
+
+_PROTOCOL = tuple(column.name for column in protocols.COLUMNS)
+
+
+def _signals(
+    inputs: MrSources, row: protocols.Row, tissues: NDArray[np.float64], tesla: float
+) -> NDArray[np.complex64]:
+    """(label, pool) signals at the nominal flip angle."""
+    spectra = [t.spectrum for t in inputs.tissues]
+    one = protocols.signals(row, tissues, spectra, np.ones(1), tesla)[:, 0]
+    return one[_tissue_of_row(inputs)]
+
+
+def _tissue_of_row(inputs: MrSources) -> NDArray[np.int64]:
+    names = list(inputs.tissues.by_name)
+    return np.array([names.index(t) for t in inputs.maps.label_table.tissues])
+
+
+def _physics_labels(
+    inputs: MrSources, row: protocols.Row, tissues: NDArray[np.float64], tesla: float
+) -> tuple[NDArray[np.float64], float]:
+    """The table `labels`, and what makes the brightest of them 1."""
+    shown = abs(_signals(inputs, row, tissues, tesla).sum(1))
+    scale = 1 / max(float(shown.max()), 1e-6)
+    number = np.arange(len(shown))
+    return np.column_stack([number, 0 * number, shown * scale, 0 * number]), scale
+
+
+def render(
+    ranges: Ranges, draws: Sequence[Draw[Params]], inputs: MrSources, xp: Any
+) -> dict[str, Any]:
+    """The arrays of a micro-batch, sample axis first; `xp` must be numpy so far."""
+    made = [_sample(ranges, one, inputs) for one in draws]
+    arrays: dict[str, Any] = {name: np.concatenate([m[name] for m in made]) for name in made[0]}
+    for name in ("contrasts", "tissues", "labels"):
+        tables = [getattr(d.params, name) for d in draws]
+        starts = np.concatenate([[0], np.cumsum([len(t) for t in tables])]).astype(np.int64)
+        arrays[name] = Rows(np.concatenate(tables), starts)
+    return arrays
+
+
+def _grid(ranges: Ranges) -> Grid:
+    return Grid(ranges.shape, ranges.voxel_mm, (ranges.parts,) * 3)
+
+
+def _sample(ranges: Ranges, one: Draw[Params], inputs: MrSources) -> dict[str, NDArray[Any]]:
+    """The dense arrays of one sample, a sample axis of one first."""
+    from voxelmill.kernels import shares
+
+    p, stream, grid = one.params, one.stream, _grid(ranges)
+    axes = tuple(_SLICE_AXES.values())[p.axis]
+    row = mr_table.row_of(p.contrasts[0])
+    three_d = row["sequence"] >= 0 and protocols.SEQUENCES[int(row["sequence"])].three_d
+    acquired = grid if three_d else mr_scan.slice_grid(grid, p.thickness_mm, p.spacing)
+    bend = mr_body.bend_displacement(ranges.bend, grid, p, stream)
+    body = inputs.maps.map(p.input)
+
+    def looked_up(on: Grid) -> NDArray[np.uint8]:
+        moved = None if bend is None else bend * flow_ratio(on, grid)
+        return mr_body.fine_labels(on, p, body.rows, body.voxel_mm, moved, axes)
+
+    fine = looked_up(grid)
+    image = _image(ranges, one, inputs, acquired, fine if acquired == grid else looked_up(acquired))
+    image = mr_scan.on_grid(image, grid)
+    label_table = inputs.maps.label_table
+    classes = label_table.class_of_row
+    if p.flip:
+        classes = classes[label_table.partners]
+    if ranges.acquisition.labels_follow_image and row["distortion"]:
+        held = _followed(ranges, one, acquired, grid, shares.shares(
+            fine, classes, len(label_table.classes), grid.fine))  # fmt: skip
+        label = shares.hard(held)
+    else:
+        held = None
+        label = shares.largest(fine, classes, len(label_table.classes), grid.fine)
+    made = {"image": image.astype(np.float16), "label": label}
+    if ranges.shares:
+        if held is None:
+            held = shares.shares(fine, classes, len(label_table.classes), grid.fine)
+        made["shares"] = held.astype(np.float16)
+    back = tuple(int(i) for i in np.argsort(axes))
+    return {
+        name: np.ascontiguousarray(a.transpose(*range(a.ndim - 3), *(a.ndim - 3 + i for i in back)))
+        for name, a in made.items()
+    }
+
+
+def flow_ratio(on: Grid, grid: Grid) -> NDArray[np.float32]:
+    """What brings a displacement in voxels of `grid` to voxels of `on`, which spans the same."""
+    ratio = np.divide(on.shape, grid.shape).astype(np.float32)
+    return ratio[None, :, None, None, None]
+
+
+def _image(
+    ranges: Ranges,
+    one: Draw[Params],
+    inputs: MrSources,
+    grid: Grid,
+    fine: NDArray[np.uint8],
+) -> NDArray[np.float32]:
+    """The image on the grid in which it is acquired: (1, z, y, x)."""
+    p, stream = one.params, one.stream
+    row = mr_table.row_of(p.contrasts[0])
+    profile = mr_scan.slice_profile(grid, p.thickness_mm)
+    if grid.shape == ranges.shape:
+        profile = None
+    b1, b0, receive = mr_scan.magnet_fields(ranges.scanner, p, grid, stream)
+    scene = Scene(grid, fine, profile, p.tesla, b1, b0, receive)
+    trains = None
+    if MODES[p.mode] == PHYSICS:
+        tissues, spectra = p.tissues[:, 1:], [t.spectrum for t in inputs.tissues]
+        tissue_of_row = _tissue_of_row(inputs)
+        pools = mr_scan.physics_pools(scene, row, tissues, tissue_of_row, spectra)
+        trains = protocols.t2_weights(row, tissues, _train_tissues(inputs))
+    else:
+        pools = mr_random.random_pools(scene, p.labels, ranges.intensities.cluster_mm, stream)
+    brightest = 1 / row["scale"]
+    image = mr_scan.acquired(
+        scene, ranges.acquisition, row, pools, brightest / row["snr"], stream, _NOISE, 0, trains
+    )
+    image = np.asarray(image) * np.float32(row["scale"])
+    if p.gamma != 1:
+        top = max(float(image.max()), 1e-6)
+        image = top * (image / top) ** np.float32(p.gamma)
+    return image
+
+
+def _train_tissues(inputs: MrSources) -> tuple[int, int]:
+    """After which tissue each pool's echo train is modelled: the brain's, or the body's."""
+    names = list(inputs.tissues.by_name)
+    used = set(inputs.maps.label_table.tissues)
+    water = "white matter" if "white matter" in used else "skeletal muscle"
+    return names.index(water), names.index("subcutaneous fat")
+
+
+def _followed(
+    ranges: Ranges, one: Draw[Params], acquired: Grid, grid: Grid, held: Any
+) -> NDArray[np.float32]:
+    """Shares where B0's distortion shows them."""
+    from voxelmill.kernels.distort import distort
+
+    row = mr_table.row_of(one.params.contrasts[0])
+    _, b0, _ = mr_scan.magnet_fields(ranges.scanner, one.params, grid, one.stream)
+    acquired_x = max(1, round(row["matrix_x"] * grid.shape[2]))
+    scale = np.array([row["distortion"] / row["bandwidth_hz"] * grid.shape[2] / acquired_x], "f4")
+    return np.ascontiguousarray(distort(held.astype(np.complex64), b0, scale).real)
