@@ -11,12 +11,13 @@ the order of parts and equal shares are equal.
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, int64, prange, uint64
+from numba import cuda, float32, int64, prange, uint8, uint64
 
 from voxelmill.kernels.device import body, inlined, launch, loop, xp_of
 from voxelmill.kernels.tiles import on_host
 
 ROWS = 256  # of a label table: as many as uint8 has values
+MOST = 64  # parts of a voxel along x: the scratch of a GPU thread
 EXACT = 2**24  # whole numbers up to here are exact in single precision
 
 
@@ -27,21 +28,36 @@ def _part(labels, n, z, tap, first, y, x):
 
 
 @inlined
-def _alike(labels, n, z, first, taps, y, fy, x, fx):
-    """Whether all parts of a voxel have one label. z, y, x is its first part."""
-    label = _part(labels, n, z, 0, first, uint64(y), uint64(x))
-    other = np.uint8(0)
+def _differ(labels, n, z, first, taps, y, fy, x, count, other):
+    """Fill other (count,): 0 where the parts behind and below a part of the first row are as it."""
+    for i in range(uint64(count)):
+        other[i] = np.uint8(0)
+    top = uint64(min(max(z + first, 0), labels.shape[1] - 1))
     for tap in range(taps):
+        sub = uint64(min(max(z + first + tap, 0), labels.shape[1] - 1))
         for iy in range(uint64(fy)):
-            for ix in range(uint64(fx)):
-                part = _part(labels, n, z, tap, first, uint64(y) + iy, uint64(x) + ix)
-                other |= part ^ label
-    return other == 0
+            for i in range(uint64(count)):
+                j = uint64(x) + i
+                other[i] |= labels[n, sub, uint64(y) + iy, j] ^ labels[n, top, uint64(y), j]
+
+
+@inlined
+def _alike(labels, n, z, first, y, x, fx, i, other):
+    """Whether all parts of a voxel have one label; i is its place in `other`."""
+    top = uint64(min(max(z + first, 0), labels.shape[1] - 1))
+    found = other[uint64(i)]
+    for ix in range(uint64(1), uint64(fx)):
+        found |= other[uint64(i) + ix]
+        found |= labels[n, top, uint64(y), uint64(x)] ^ labels[n, top, uint64(y), uint64(x) + ix]
+    return found == 0
 
 
 @body
-def _shares_at(n, z, y, x0, x1, out, labels, classes, weights, fine):
-    """The shares of voxels x0..x1 of a row; `fine` is (fz, fy, fx, first sub-slice)."""
+def _shares_at(n, z, y, x0, x1, out, other, labels, classes, weights, fine):
+    """The shares of voxels x0..x1 of a row; `fine` is (fz, fy, fx, first sub-slice).
+
+    `other`, scratch, has a place for each part along them.
+    """
     n, fz, fy, fx, first = uint64(n), fine[0], fine[1], fine[2], fine[3]
     table, taps = uint64(int64(n) % classes.shape[0]), weights.size
     total = float32(0)
@@ -50,8 +66,9 @@ def _shares_at(n, z, y, x0, x1, out, labels, classes, weights, fine):
     for c in range(uint64(out.shape[1])):
         for i in range(uint64(x1 - x0)):
             out[n, c, uint64(z), uint64(y), uint64(x0) + i] = float32(0)
+    _differ(labels, n, z * fz, first, taps, y * fy, fy, x0 * fx, (x1 - x0) * fx, other)
     for x in range(x0, x1):
-        if _alike(labels, n, z * fz, first, taps, y * fy, fy, x * fx, fx):
+        if _alike(labels, n, z * fz, first, y * fy, x * fx, fx, (x - x0) * fx, other):
             label = _part(labels, n, z * fz, 0, first, uint64(y * fy), uint64(x * fx))
             out[n, classes[table, label], uint64(z), uint64(y), uint64(x)] = total
             continue
@@ -71,7 +88,8 @@ def _shares_cpu(out, labels, classes, weights, fine):
     samples, _, depth, height, width = out.shape
     for r in prange(samples * depth * height):
         n, z, y = r // (depth * height), r // height % depth, r % height
-        _shares_at(n, z, y, 0, width, out, labels, classes, weights, fine)
+        other = np.empty(labels.shape[3], np.uint8)
+        _shares_at(n, z, y, 0, width, out, other, labels, classes, weights, fine)
 
 
 @cuda.jit
@@ -81,7 +99,8 @@ def _shares_gpu(out, labels, classes, weights, fine):
     if i < samples * depth * height * width:
         n, z, y, x = i // (depth * height * width), i // (height * width) % depth, 0, i % width
         y = i // width % height
-        _shares_at(n, z, y, x, x + 1, out, labels, classes, weights, fine)
+        other = cuda.local.array(MOST, uint8)
+        _shares_at(n, z, y, x, x + 1, out, other, labels, classes, weights, fine)
 
 
 def shares(
@@ -107,14 +126,15 @@ def shares(
 
 
 @body
-def _largest_at(n, z, y, x0, x1, out, held, labels, classes, weights, fine):
+def _largest_at(n, z, y, x0, x1, out, held, other, labels, classes, weights, fine):
     """The class with the largest share in voxels x0..x1; `held` (ROWS,) is zero, and left so."""
     n, fz, fy, fx, first = uint64(n), fine[0], fine[1], fine[2], fine[3]
     table, taps = uint64(int64(n) % classes.shape[0]), weights.size
+    _differ(labels, n, z * fz, first, taps, y * fy, fy, x0 * fx, (x1 - x0) * fx, other)
     for x in range(x0, x1):
         label = _part(labels, n, z * fz, 0, first, uint64(y * fy), uint64(x * fx))
         best, most = classes[table, label], float32(0)
-        if not _alike(labels, n, z * fz, first, taps, y * fy, fy, x * fx, fx):
+        if not _alike(labels, n, z * fz, first, y * fy, x * fx, fx, (x - x0) * fx, other):
             for turn in range(3):  # add up, find the largest, clear
                 for tap in range(taps):
                     for iy in range(y * fy, y * fy + fy):
@@ -136,8 +156,8 @@ def _largest_cpu(out, labels, classes, weights, fine):
     samples, depth, height, width = out.shape
     for r in prange(samples * depth * height):
         n, z, y = r // (depth * height), r // height % depth, r % height
-        held = np.zeros(ROWS, np.float32)
-        _largest_at(n, z, y, 0, width, out, held, labels, classes, weights, fine)
+        held, other = np.zeros(ROWS, np.float32), np.empty(labels.shape[3], np.uint8)
+        _largest_at(n, z, y, 0, width, out, held, other, labels, classes, weights, fine)
 
 
 @cuda.jit
@@ -147,10 +167,10 @@ def _largest_gpu(out, labels, classes, weights, fine):
         _, depth, height, width = out.shape
         n, z = i // (depth * height * width), i // (height * width) % depth
         y, x = i // width % height, i % width
-        held = cuda.local.array(ROWS, float32)
+        held, other = cuda.local.array(ROWS, float32), cuda.local.array(MOST, uint8)
         for c in range(ROWS):
             held[c] = float32(0)
-        _largest_at(n, z, y, x, x + 1, out, held, labels, classes, weights, fine)
+        _largest_at(n, z, y, x, x + 1, out, held, other, labels, classes, weights, fine)
 
 
 def largest(
@@ -225,6 +245,8 @@ def _prepared(
         raise ValueError(f"labels are (sample, z, y, x) uint8, not {labels.shape} {labels.dtype}")
     if len(fine) != 3 or min(fine) < 1 or any(np.mod(labels.shape[1:], fine)):
         raise ValueError(f"labels {labels.shape[1:]} are not whole voxels of {fine} parts")
+    if fine[2] > MOST:
+        raise ValueError(f"{fine[2]} parts along x are too many: at most {MOST}")
     rows = np.atleast_2d(on_host(class_of_row))
     if rows.shape[0] not in (1, labels.shape[0]) or rows.shape[1] > ROWS or rows.dtype != np.uint8:
         raise ValueError(
