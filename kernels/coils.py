@@ -10,9 +10,9 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, prange
+from numba import cuda, float32, int32, prange, uint64
 
-from voxelmill.kernels.device import body, launch, loop, xp_of
+from voxelmill.kernels.device import inlined, launch, loop, xp_of
 
 
 def ring(
@@ -39,42 +39,49 @@ def ring(
     return centres.astype(np.float32), np.tile(inward, (rows, 1)).astype(np.float32)
 
 
-@body
+@inlined
 def _heard(z, y, x, mz, my, mx, loop_mm):
     """Bx and -By of a loop at the origin, at (z, y, x)."""
-    three, a2 = float32(3), loop_mm * loop_mm
+    three, one, a2 = float32(3), float32(1), loop_mm * loop_mm
     r2 = z * z + y * y + x * x + a2
-    along = three * (mz * z + my * y + mx * x) / r2
-    itself = three * a2 / r2 - float32(1)
-    strength = float32(1) / (r2 * sqrt(r2))
+    over = one / r2
+    along = three * (mz * z + my * y + mx * x) * over
+    itself = three * a2 * over - one
+    strength = over / sqrt(r2)
     return (along * x + itself * mx) * strength, -(along * y + itself * my) * strength
 
 
-@body
-def _sensitivity_at(i, out, centres, axes, loop_mm, scale, voxel_mm, first):
-    _, coils, nz, ny, nx = out.shape
-    n, c = i // (coils * nz * ny * nx), i // (nz * ny * nx) % coils
-    iz, iy, ix = i // (ny * nx) % nz, i // nx % ny, i % nx
-    half = float32(0.5)
+@inlined
+def _sensitivity_at(line, x0, x1, out, centres, axes, loop_mm, scale, voxel_mm, first):
+    """Voxels x0..x1 of a row."""
+    _, count, nz, ny, nx = out.shape
+    n, c = line // (count * nz * ny), line // (nz * ny) % count
+    iz, iy, half = line // ny % nz, line % ny, float32(0.5)
     at, m = centres[n, first + c], axes[n, first + c]
     z = (float32(iz) - half * float32(nz - 1)) * voxel_mm[n, 0] - at[0]
     y = (float32(iy) - half * float32(ny - 1)) * voxel_mm[n, 1] - at[1]
-    x = (float32(ix) - half * float32(nx - 1)) * voxel_mm[n, 2] - at[2]
-    real, imaginary = _heard(z, y, x, m[0], m[1], m[2], loop_mm[n])
-    out[n, c, iz, iy, ix] = complex(real * scale[n], imaginary * scale[n])
+    x_at, step, middle = at[2], voxel_mm[n, 2], half * float32(nx - 1)
+    mz, my, mx, a, level = m[0], m[1], m[2], loop_mm[n], scale[n]
+    for ix in range(int32(x0), int32(x1)):
+        x = (float32(ix) - middle) * step - x_at
+        real, imaginary = _heard(z, y, x, mz, my, mx, a)
+        out[n, c, iz, iy, uint64(ix)] = complex(real * level, imaginary * level)
 
 
 @loop
 def _sensitivity_cpu(out, centres, axes, loop_mm, scale, voxel_mm, first):
-    for i in prange(out.size):
-        _sensitivity_at(i, out, centres, axes, loop_mm, scale, voxel_mm, first)
+    width = out.shape[4]
+    for line in prange(out.size // width):
+        _sensitivity_at(line, 0, width, out, centres, axes, loop_mm, scale, voxel_mm, first)
 
 
 @cuda.jit
 def _sensitivity_gpu(out, centres, axes, loop_mm, scale, voxel_mm, first):
     i = cuda.grid(1)
     if i < out.size:
-        _sensitivity_at(i, out, centres, axes, loop_mm, scale, voxel_mm, first)
+        x = i % out.shape[4]
+        line = i // out.shape[4]
+        _sensitivity_at(line, x, x + 1, out, centres, axes, loop_mm, scale, voxel_mm, first)
 
 
 def sensitivities(

@@ -11,63 +11,78 @@ kept. Source: Jezzard & Balaban, MRM 1995.
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, prange
+from numba import cuda, float32, prange, uint64
 
-from voxelmill.kernels.device import body, launch, loop, xp_of
+from voxelmill.kernels.device import body, inlined, launch, loop, xp_of
 from voxelmill.kernels.elastic import below
 
 TINY = 1e-5  # pixels: a piece shorter than this falls into one pixel
+WIDE = 32  # columns that a CPU thread takes together
 
 
-@body
+@inlined
 def _end(j, hertz, n, outer, inner, count):
     """The field at the end that voxels j - 1 and j share."""
-    before, after = max(j - 1, 0), min(j, count - 1)
+    before, after = uint64(max(j - 1, 0)), uint64(min(j, count - 1))
     return float32(0.5) * (hertz[n, outer, before, inner] + hertz[n, outer, after, inner])
 
 
+@inlined
+def _spread(out, n, m, outer, j, inner, image, hertz, scale, wrap):
+    """Voxel j of a line, spread over where it comes to lie; pixel q is [q, q + 1)."""
+    count = out.shape[3]
+    a = float32(j) + scale * _end(j, hertz, n, outer, inner, count)
+    b = float32(j + 1) + scale * _end(j + 1, hertz, n, outer, inner, count)
+    low, high = min(a, b), max(a, b)
+    value = image[n, m, outer, uint64(j), inner]
+    left, length, first, last = low, high - low, below(low), below(high)
+    if not length > float32(TINY):
+        last = first
+    for q in range(first, last + 1):
+        right, share = min(high, float32(q + 1)), float32(1)
+        if length > float32(TINY):
+            share = (right - left) / length
+        place = q % count if wrap else q
+        if share > float32(0) and 0 <= place < count:
+            out[n, m, outer, uint64(place), inner] += value * share
+        left = right
+
+
 @body
-def _distort_at(line, out, image, hertz, px_per_hz, wrap):
-    _, parts, outers, count, inners = image.shape
-    n, m = line // (parts * outers * inners), line // (outers * inners) % parts
-    outer, inner = line // inners % outers, line % inners
-    scale = px_per_hz[n]
-    for j in range(count):
-        out[n, m, outer, j, inner] = 0
-        if scale == float32(0):
-            out[n, m, outer, j, inner] = image[n, m, outer, j, inner]
+def _distort_at(line, first, last, out, image, hertz, px_per_hz, wrap):
+    """Columns first..last of the lines beside each other; each by itself."""
+    _, parts, outers, count, _ = image.shape
+    n, m, outer = line // (parts * outers), line // outers % parts, line % outers
+    scale, n, m, outer = px_per_hz[n], uint64(n), uint64(m), uint64(outer)
+    for j in range(uint64(count)):
+        for inner in range(uint64(first), uint64(last)):
+            if scale == float32(0):
+                out[n, m, outer, j, inner] = image[n, m, outer, j, inner]
+            else:
+                out[n, m, outer, j, inner] = 0
     if scale == float32(0):
         return
     for j in range(count):
-        a = float32(j) + scale * _end(j, hertz, n, outer, inner, count)
-        b = float32(j + 1) + scale * _end(j + 1, hertz, n, outer, inner, count)
-        low, high = min(a, b), max(a, b)  # pixel q is [q, q + 1)
-        value = image[n, m, outer, j, inner]
-        length = high - low
-        left, first, last = low, below(low), below(high)
-        if not length > float32(TINY):
-            last = first
-        for q in range(first, last + 1):
-            right, share = min(high, float32(q + 1)), float32(1)
-            if length > float32(TINY):
-                share = (right - left) / length
-            place = q % count if wrap else q
-            if share > float32(0) and 0 <= place < count:
-                out[n, m, outer, place, inner] += value * share
-            left = right
+        for inner in range(uint64(first), uint64(last)):
+            _spread(out, n, m, outer, j, inner, image, hertz, scale, wrap)
 
 
 @loop
 def _distort_cpu(out, image, hertz, px_per_hz, wrap):
-    for line in prange(out.size // out.shape[3]):
-        _distort_at(line, out, image, hertz, px_per_hz, wrap)
+    inners = out.shape[4]
+    chunks = (inners + WIDE - 1) // WIDE
+    for r in prange(out.size // (out.shape[3] * inners) * chunks):
+        first = r % chunks * WIDE
+        last = min(first + WIDE, inners)
+        _distort_at(r // chunks, first, last, out, image, hertz, px_per_hz, wrap)
 
 
 @cuda.jit
 def _distort_gpu(out, image, hertz, px_per_hz, wrap):
-    line = cuda.grid(1)
-    if line < out.size // out.shape[3]:
-        _distort_at(line, out, image, hertz, px_per_hz, wrap)
+    i = cuda.grid(1)
+    if i < out.size // out.shape[3]:
+        line, inner = i // out.shape[4], i % out.shape[4]
+        _distort_at(line, inner, inner + 1, out, image, hertz, px_per_hz, wrap)
 
 
 def distort(image: Any, b0_hz: Any, px_per_hz: Any, axis: int = -1, wrap: bool = False) -> Any:

@@ -11,9 +11,9 @@ Source: Zaitsev, Maclaren, Herbst, "Motion artifacts in MRI", JMRI 2015.
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, prange
+from numba import cuda, float32, prange, uint64
 
-from voxelmill.kernels.device import body, launch, loop, xp_of
+from voxelmill.kernels.device import inlined, launch, loop, xp_of
 from voxelmill.kernels.elastic import below
 
 
@@ -68,7 +68,7 @@ def pull_matrix(rotation: Any, shift_mm: Any, voxel_mm: Any, shape: Any) -> Any:
     return np.concatenate([linear, offset[..., None]], -1).astype(np.float32)
 
 
-@body
+@inlined
 def _keys(t):
     """Weights of the four neighbours at t in [0, 1) after the second one."""
     half, one = float32(0.5), float32(1)
@@ -81,45 +81,82 @@ def _keys(t):
     )
 
 
-@body
-def _turn_at(i, out, image, matrix):
-    _, parts, nz, ny, nx = image.shape
-    n, m = i // (parts * nz * ny * nx), i // (nz * ny * nx) % parts
-    vz, vy, vx = float32(i // (ny * nx) % nz), float32(i // nx % ny), float32(i % nx)
-    a = matrix[n]
-    z = a[0, 0] * vz + a[0, 1] * vy + a[0, 2] * vx + a[0, 3]
-    y = a[1, 0] * vz + a[1, 1] * vy + a[1, 2] * vx + a[1, 3]
-    x = a[2, 0] * vz + a[2, 1] * vy + a[2, 2] * vx + a[2, 3]
-    iz, iy, ix = below(z), below(y), below(x)
-    wz, wy, wx = _keys(z - float32(iz)), _keys(y - float32(iy)), _keys(x - float32(ix))
+@inlined
+def _row(image, n, m, z, y, ix, wx):
+    """Four neighbours along x, those outside left out."""
+    nx = image.shape[4]
     real, imaginary = float32(0), float32(0)
-    for j in range(4):
-        sz = iz + j - 1
-        if wz[j] != float32(0) and 0 <= sz < nz:  # a whole slice has one neighbour only
-            for k in range(4):
-                sy = iy + k - 1
-                w = wz[j] * wy[k]
-                if w != float32(0) and 0 <= sy < ny:
-                    for q in range(4):
-                        sx = ix + q - 1
-                        if 0 <= sx < nx:
-                            value, weight = image[n, m, sz, sy, sx], w * wx[q]
-                            real += weight * value.real
-                            imaginary += weight * value.imag
-    out[n, m, i // (ny * nx) % nz, i // nx % ny, i % nx] = complex(real, imaginary)
+    if 1 <= ix < nx - 2:
+        first, one, two, three = uint64(ix - 1), uint64(1), uint64(2), uint64(3)
+        a, b = image[n, m, z, y, first], image[n, m, z, y, first + one]
+        c, d = image[n, m, z, y, first + two], image[n, m, z, y, first + three]
+        real = wx[0] * a.real + wx[1] * b.real + wx[2] * c.real + wx[3] * d.real
+        imaginary = wx[0] * a.imag + wx[1] * b.imag + wx[2] * c.imag + wx[3] * d.imag
+    else:
+        for q in range(4):
+            if 0 <= ix + q - 1 < nx:
+                a = image[n, m, z, y, uint64(ix + q - 1)]
+                real += wx[q] * a.real
+                imaginary += wx[q] * a.imag
+    return real, imaginary
+
+
+@inlined
+def _plane(image, n, m, z, iy, ix, wy, wx):
+    """Sixteen neighbours in plane z; none of a plane outside."""
+    real, imaginary = float32(0), float32(0)
+    if 0 <= z < image.shape[2] and -2 <= ix <= image.shape[4]:
+        for k in range(4):
+            y = iy + k - 1
+            if 0 <= y < image.shape[3]:
+                a, b = _row(image, n, m, uint64(z), uint64(y), ix, wx)
+                real += wy[k] * a
+                imaginary += wy[k] * b
+    return real, imaginary
+
+
+@inlined
+def _turn_at(line, x0, x1, out, image, matrix):
+    """Voxels x0..x1 of a row."""
+    _, parts, nz, ny, _ = image.shape
+    n, m = line // (parts * nz * ny), line // (nz * ny) % parts
+    oz, oy = line // ny % nz, line % ny
+    vz, vy, a = float32(oz), float32(oy), matrix[n]
+    z0 = a[0, 0] * vz + a[0, 1] * vy + a[0, 3]
+    y0 = a[1, 0] * vz + a[1, 1] * vy + a[1, 3]
+    x_0 = a[2, 0] * vz + a[2, 1] * vy + a[2, 3]
+    az, ay, ax = a[0, 2], a[1, 2], a[2, 2]
+    n, m = uint64(n), uint64(m)
+    for ox in range(x0, x1):
+        vx = float32(ox)
+        z, y, x = z0 + az * vx, y0 + ay * vx, x_0 + ax * vx
+        iz, iy, ix = below(z), below(y), below(x)
+        tz, wy, wx = z - float32(iz), _keys(y - float32(iy)), _keys(x - float32(ix))
+        real, imaginary = _plane(image, n, m, iz, iy, ix, wy, wx)
+        if tz != float32(0):  # a whole slice has no neighbours
+            wz = _keys(tz)
+            real, imaginary = wz[1] * real, wz[1] * imaginary
+            for j in range(4):
+                if j != 1:
+                    b, c = _plane(image, n, m, iz + j - 1, iy, ix, wy, wx)
+                    real += wz[j] * b
+                    imaginary += wz[j] * c
+        out[n, m, oz, oy, ox] = complex(real, imaginary)
 
 
 @loop
 def _turn_cpu(out, image, matrix):
-    for i in prange(out.size):
-        _turn_at(i, out, image, matrix)
+    width = out.shape[4]
+    for line in prange(out.size // width):
+        _turn_at(line, 0, width, out, image, matrix)
 
 
 @cuda.jit
 def _turn_gpu(out, image, matrix):
     i = cuda.grid(1)
     if i < out.size:
-        _turn_at(i, out, image, matrix)
+        x = i % out.shape[4]
+        _turn_at(i // out.shape[4], x, x + 1, out, image, matrix)
 
 
 def turn(image: Any, matrix: Any) -> Any:

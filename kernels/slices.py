@@ -3,40 +3,41 @@
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, prange
+from numba import cuda, float32, prange, uint64
 
-from voxelmill.kernels.device import body, launch, loop, xp_of
+from voxelmill.kernels.device import inlined, launch, loop, xp_of
 
 
-@body
-def _between_at(i, out, slices, places):
-    _, nz, plane = out.shape
-    n, z, v = i // (nz * plane), i // plane % nz, i % plane
+@inlined
+def _between_at(line, x0, x1, out, slices, places):
+    """Voxels x0..x1 of a row."""
+    _, nz, ny, _ = out.shape
+    n, z, y = line // (nz * ny), line // ny % nz, line % ny
     count, at = places.shape[1], float32(z)
     upper = 0
     while upper < count and places[n, upper] < at:
         upper += 1
-    if upper == 0:
-        out[n, z, v] = slices[n, 0, v]
-    elif upper == count:
-        out[n, z, v] = slices[n, count - 1, v]
-    else:
-        low, high = places[n, upper - 1], places[n, upper]
-        t = (at - low) / (high - low)
-        out[n, z, v] = slices[n, upper - 1, v] * (float32(1) - t) + slices[n, upper, v] * t
+    lower, t = max(upper - 1, 0), float32(0)
+    upper = min(upper, count - 1)
+    if upper > lower:
+        t = (at - places[n, lower]) / (places[n, upper] - places[n, lower])
+    for x in range(uint64(x0), uint64(x1)):
+        out[n, z, y, x] = slices[n, lower, y, x] * (float32(1) - t) + slices[n, upper, y, x] * t
 
 
 @loop
 def _between_cpu(out, slices, places):
-    for i in prange(out.size):
-        _between_at(i, out, slices, places)
+    width = out.shape[3]
+    for line in prange(out.size // width):
+        _between_at(line, 0, width, out, slices, places)
 
 
 @cuda.jit
 def _between_gpu(out, slices, places):
     i = cuda.grid(1)
     if i < out.size:
-        _between_at(i, out, slices, places)
+        x = i % out.shape[3]
+        _between_at(i // out.shape[3], x, x + 1, out, slices, places)
 
 
 def between(slices: Any, places_vox: Any, depth: int) -> Any:
@@ -51,8 +52,7 @@ def between(slices: Any, places_vox: Any, depth: int) -> Any:
         raise ValueError(f"places_vox {places_vox.shape} does not fit slices {slices.shape}")
     if places_vox.dtype != np.float32 or not (places_vox[:, 1:] > places_vox[:, :-1]).all():
         raise ValueError("places_vox must be float32 and rise from slice to slice")
-    samples, count, ny, nx = slices.shape
-    out = xp_of(slices).empty((samples, depth, ny * nx), slices.dtype)
-    flat = slices.reshape(samples, count, ny * nx)
-    launch(_between_cpu, _between_gpu, out.size, out, flat, places_vox)
-    return out.reshape(samples, depth, ny, nx)
+    samples, _, ny, nx = slices.shape
+    out = xp_of(slices).empty((samples, depth, ny, nx), slices.dtype)
+    launch(_between_cpu, _between_gpu, out.size, out, slices, places_vox)
+    return out
