@@ -5,21 +5,22 @@ and the mill itself have one. The position counts batches that were handed over,
 flight, and has no rank in it: it goes on with other ranks and another batch size.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.engine.access import Buffers, Pending
+from voxelmill.engine.ahead import Ahead, Begin, How
 from voxelmill.engine.convert import Convert
-from voxelmill.engine.errors import StoreError, VoxelmillError
+from voxelmill.engine.errors import StoreError
 from voxelmill.engine.order import Order
+from voxelmill.engine.recycled import Fresh
 from voxelmill.engine.sample import Rows
 from voxelmill.engine.state import State
+from voxelmill.engine.steps import TOLD_AHEAD, Step, announced, planned
 
 __all__ = [
     "TOLD_AHEAD",
@@ -33,30 +34,6 @@ __all__ = [
 ]
 
 Batch = dict[str, Any]
-TOLD_AHEAD = 16  # steps: what a cold disk needs to stream
-_TOGETHER = 4096  # samples of which the order is computed in one call
-
-
-class Begin(Protocol):
-    """What begins to read a batch; see `Batches`."""
-
-    def __call__(
-        self,
-        indices: NDArray[np.int64],
-        names: Sequence[str],
-        out: Buffers | None = None,
-        convert: Convert | None = None,
-    ) -> Pending:
-        """Begin with the samples `indices`; `out` arrays (sample, *shape) are filled in place."""
-
-
-class _Step(NamedTuple):
-    """One step of this rank; `after` is where the stream stands when it is handed over."""
-
-    indices: NDArray[np.int64]
-    padded: NDArray[np.bool_] | None
-    epoch: int
-    after: tuple[int, int]
 
 
 class Batches(Iterator[Batch]):
@@ -68,7 +45,7 @@ class Batches(Iterator[Batch]):
     epochs: how many are given before it stops; None: it never stops.
     out:    sets of buffers (batch, *shape) by name, filled in turn, so that fewer are read ahead
             than there are sets. A batch stays as it is while `len(out) - ahead - 1` more are
-            asked for.
+            asked for; of `Fresh` ones, as long as somebody holds it.
     rows:   field -> how many rows of it a sample has room for: (sample, rows, column) instead of
             `Rows`, zeros behind, and "<field>_count" with how many rows of the sample are in it.
             Those for which there is no room are left out.
@@ -90,7 +67,7 @@ class Batches(Iterator[Batch]):
         digest: str,
         ahead: int = 4,
         epochs: int | None = 1,
-        out: Sequence[Buffers] | None = None,
+        out: Sequence[Buffers] | Fresh | None = None,
         rows: Mapping[str, int] | None = None,
         convert: Convert | None = None,
         expect: Callable[[NDArray[np.int64], Sequence[str]], None] | None = None,
@@ -98,26 +75,31 @@ class Batches(Iterator[Batch]):
     ) -> None:
         _refuse_bad(order, ahead, epochs)
         self.order, self.names = order, list(names)
-        self._begin, self.digest, self._epochs = begin, digest, epochs
+        self.digest, self._epochs = digest, epochs
         self.convert, self.rows = convert, dict(rows or {})
-        self._out = list(out) if out is not None else None
-        if self._out is not None:
-            _refuse_buffers(self._out, order.batch)
-            ahead = min(ahead, len(self._out) - 1)
-        self._ahead, self._expect = ahead, expect
-        self._told_ahead = told if expect is not None else 0
+        if out is not None and not isinstance(out, Fresh):
+            _refuse_buffers(out, order.batch)
+            ahead = min(ahead, len(out) - 1)
+        self._ahead, self._flight = ahead, Ahead(How(begin, self.names, out, convert), ahead)
+        self._expect, self._told, self._reads_on = expect, told, False
         self._first = order.epoch
+        self._at = (order.epoch, order.start)
         self._last: int | None = None  # the epoch before which it stops
-        self._queue: deque[tuple[_Step, Pending | None]] = deque()
-        self._told: deque[_Step] = deque()
-        self._stopped = False
         self._go_to(order.epoch, order.start)
 
     def __iter__(self) -> "Batches":
-        """Itself; when it had stopped, or the last batch was had, the next epochs."""
-        if self._stopped or (self._last is not None and self._at[0] >= self._last):
-            self._go_to(*self._at)
+        """Itself; when the last batch was had, the next epochs."""
+        if self._has_ended:
+            if self._reads_on:
+                self._last = self._end_of_run(self._at[0])
+            else:
+                self._go_to(*self._at)
         return self
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Where it stands: epoch, and how many of its positions all ranks have had."""
+        return self._at
 
     def __repr__(self) -> str:
         """What it gives, and where it stands."""
@@ -140,27 +122,31 @@ class Batches(Iterator[Batch]):
 
         Called again after an error, it tries the same batch again.
         """
-        while not self._stopped:
-            self._fill()
-            if not self._queue:
-                self._stopped = True
-                break
-            step, pending = self._queue[0]
-            if pending is None:  # an uneven end has nothing for this rank
-                self._at = step.after
-                self._queue.popleft()
-                continue
+        if self._flight.is_inherited:
+            self._go_to(*self._at)
+        while not self._has_ended:
             try:
-                batch = finished(pending.result(), self.rows, self._convert_in(step.epoch))
-                if step.padded is not None:
-                    batch["padded"] = step.padded
+                step, pending = self._flight.head()
+                batch = None if pending is None else self._finished(step, pending)
             except BaseException:
                 self._go_to(*self._at)
                 raise
-            self._queue.popleft()
             self._at = step.after
-            return batch
+            self._flight.took()
+            if batch is not None:  # an uneven end may have nothing for this rank
+                return batch
         raise StopIteration
+
+    def read_on(self) -> None:
+        """Begin each batch in a thread, and at an epoch's end also the next epoch's.
+
+        For who goes on with that epoch by another `for`: neither does `next` begin anything then,
+        nor does the next epoch's first batch take longer than others. Position and order are as
+        ever; what was begun and is not asked for is thrown away.
+        """
+        self._reads_on = True
+        self._flight.use_thread()
+        self._go_to(*self._at)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands: epoch, delivered, seed, count and digest; plain numbers and a str.
@@ -197,86 +183,38 @@ class Batches(Iterator[Batch]):
 
     def close(self) -> None:
         """Wait for what is under way and forget it; the stream stands where it stood."""
-        _wait(self._queue)
+        self._flight.wait()
         self._go_to(*self._at)
 
     def _state(self) -> State:
         return State(*self._at, self.order.seed, self.order.count, self.digest)
 
+    @property
+    def _has_ended(self) -> bool:
+        """Whether it stops here, until another `for`."""
+        return self._last is not None and self._at[0] >= self._last
+
     def _go_to(self, epoch: int, delivered: int) -> None:
         """Stand at a position of an epoch: nothing in flight, no step planned."""
-        queue, self._queue = self._queue, deque()
-        self._told.clear()
-        if self._out is not None:  # what is under way still writes into the buffers
-            _wait(queue)
         if delivered and not replace(self.order, epoch=epoch, start=delivered).steps:
             epoch, delivered = epoch + 1, 0
-        self._at = (epoch, delivered)
-        self._stopped, self._begun, self._last = False, 0, None
-        if self._epochs is not None:
-            self._last = self._first + ((epoch - self._first) // self._epochs + 1) * self._epochs
-        self._steps = self._planned(epoch, delivered, self._last)
+        self._at, self._last = (epoch, delivered), self._end_of_run(epoch)
+        last = None if self._reads_on else self._last
+        steps, expect, names = planned(self.order, epoch, delivered, last), self._expect, self.names
+        if expect is not None:
+            steps = announced(steps, lambda indices: expect(indices, names), self._told)
+        self._flight.restart(steps)
 
-    def _planned(self, epoch: int, delivered: int, last: int | None) -> Iterator[_Step]:
-        """All steps from a position on, to the end of the run of `epochs` that it is in."""
-        while last is None or epoch < last:
-            order = replace(self.order, epoch=epoch, start=delivered)
-            for step, indices in _in_order(order):
-                ended = step == order.steps - 1
-                yield _Step(
-                    indices,
-                    order.padded(step) if order.end == "pad" else None,
-                    epoch,
-                    (epoch + 1, 0) if ended else (epoch, order.delivered(step + 1)),
-                )
-            epoch, delivered = epoch + 1, 0
-
-    def _fill(self) -> None:
-        """Have the next batch and `ahead` more under way."""
-        while len(self._queue) <= self._ahead:
-            step = self._next_step()
-            if step is None:
-                return
-            pending = None
-            if step.indices.size:
-                out, convert = self._buffers(len(step.indices)), self._convert_in(step.epoch)
-                pending = self._begin(step.indices, self.names, out, convert)
-                self._begun += 1
-            self._queue.append((step, pending))
-
-    def _next_step(self) -> _Step | None:
-        """The next step to begin, after telling of those that come behind it."""
-        while len(self._told) <= self._told_ahead and (step := next(self._steps, None)) is not None:
-            if self._expect is not None:
-                self._expect(step.indices, self.names)
-            self._told.append(step)
-        return self._told.popleft() if self._told else None
-
-    def _convert_in(self, epoch: int) -> Convert | None:
-        return None if self.convert is None else replace(self.convert, epoch=epoch)
-
-    def _buffers(self, size: int) -> Buffers | None:
-        if self._out is None:
+    def _end_of_run(self, epoch: int) -> int | None:
+        """The epoch before which it stops: the end of the run of `epochs` that `epoch` is in."""
+        if self._epochs is None:
             return None
-        chosen = self._out[self._begun % len(self._out)]
-        return {name: buffer[:size] for name, buffer in chosen.items()}
+        return self._first + ((epoch - self._first) // self._epochs + 1) * self._epochs
 
-
-def _wait(queue: deque[tuple[_Step, Pending | None]]) -> None:
-    """Until nothing is under way; what has not begun (`begun` False) is not waited for."""
-    for _, pending in queue:
-        if pending is not None and getattr(pending, "begun", True):
-            with suppress(VoxelmillError):
-                pending.result()
-
-
-def _in_order(order: Order) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Each step with its samples; more and more steps are computed together."""
-    step, together = 0, 1
-    while step < order.steps:
-        steps = range(step, min(step + together, order.steps))
-        yield from zip(steps, order.many(steps), strict=True)
-        step, together = steps.stop, min(2 * together, max(1, _TOGETHER // order.batch))
+    def _finished(self, step: Step, pending: Pending) -> Batch:
+        convert = self._flight.how.convert_in(step.epoch)
+        batch = finished(pending.result(), self.rows, convert)
+        return batch if step.padded is None else batch | {"padded": step.padded}
 
 
 def finished(batch: Batch, rows: Mapping[str, int], convert: Convert | None) -> Batch:

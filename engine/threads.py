@@ -5,9 +5,11 @@ its locks costs twenty microseconds of it. Threads start with the first task and
 """
 
 import atexit
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -80,6 +82,11 @@ class Work:
         self._left = tasks
         self._error: BaseException | None = None
 
+    @property
+    def done(self) -> bool:
+        """Whether all of them have ended, well or not."""
+        return self.ended.qsize() >= self._left
+
     def wait(self) -> None:
         """Wait for all of them, then raise the first error that one met."""
         while self._left:
@@ -91,6 +98,7 @@ class Work:
 
 
 def _run(queue: "SimpleQueue[tuple[Task, SimpleQueue[BaseException | None]] | None]") -> None:
+    _let_others_go_first()
     while (item := queue.get()) is not None:
         task, ended = item
         try:
@@ -100,6 +108,17 @@ def _run(queue: "SimpleQueue[tuple[Task, SimpleQueue[BaseException | None]] | No
         else:
             ended.put(None)
         del item, task, ended  # or an idle thread would keep the arrays of a batch
+
+
+def _let_others_go_first() -> None:
+    """Take a core that is free, or one's share of it later, but stop nobody by waking up.
+
+    Else, on few cores, a thread that begins to copy stops the one that trains, often for the whole
+    batch. The policy is that of this thread alone.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _stop(queue: "SimpleQueue[Any]", threads: int) -> None:

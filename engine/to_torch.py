@@ -1,31 +1,31 @@
 """Batches and samples as PyTorch tensors.
 
-`TorchStream` gives whole batches in the order of `Reader.batches`; its threads read ahead, so it
-needs no worker processes. `TorchSamples` is a map-style view, for a sampler of one's own.
+`TorchStream` gives whole batches in the order of `Reader.batches`; its threads read ahead, into the
+next epoch too, so it needs no worker processes. `TorchSamples` is a map-style view, for a sampler
+of one's own.
 docs/training.md has starts for PyTorch, Lightning, Accelerate and the trainer of Hugging Face.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from voxelmill.engine.batches import Batch, Batches
-from voxelmill.engine.convert import Convert
 from voxelmill.engine.errors import StoreError
-from voxelmill.engine.sample import Field, Ragged, Rows
 from voxelmill.engine.share import WorkerBatches
+from voxelmill.engine.torch_memory import buffers, tensors
+from voxelmill.engine.torch_samples import TorchSamples
 
 __all__ = ["TorchSamples", "TorchStream"]
 
 MOST_WORKERS = 256
-_MOST_AHEAD = 64  # batches, in pinned memory
 _EPOCH, _DELIVERED, _GOES_ON, _WORKERS = 0, 1, 2, 3  # in `_shared`
-_OWN = ("_batches", "_pass", "_worker")  # what does not leave a process
+_OWN = ("_batches", "_pass", "_worker", "_numbers")  # what does not leave a process
 
 
 class TorchStream(IterableDataset[Batch]):
@@ -43,6 +43,7 @@ class TorchStream(IterableDataset[Batch]):
     `load_state_dict` or an error. Iterate it as it is, or by DataLoader(stream, batch_size=None).
     """
 
+    _numbers: NDArray[np.int64]  # of `_shared`, whose tensor is slow to write to
     _batches: Batches | None
     _worker: WorkerBatches | None
     _pass: "_Pass | None"
@@ -104,13 +105,12 @@ class TorchStream(IterableDataset[Batch]):
                 self._loaded = False
             else:
                 worker.go_to(*self._next_of_worker())
-            self._shared[_WORKERS + worker.number] = worker.epoch + 1
+            self._numbers[_WORKERS + worker.number] = worker.epoch + 1
             self._pass = _Pass(self, worker)
             return self._pass
         batches, (epoch, delivered, goes_on) = self._stream(), self._standing()
         if delivered and not goes_on:
             epoch, delivered = epoch + 1, 0
-        # Anew in each case: who took exactly `len` batches has not met the end of the last epoch.
         self._go_to(batches, epoch, delivered)
         self._stand(epoch, delivered, goes_on=False)
         self._pass = _Pass(self, batches)
@@ -136,7 +136,7 @@ class TorchStream(IterableDataset[Batch]):
         """
         if get_worker_info() is not None:
             return self._as_worker().state_dict()
-        if bool((self._shared[_WORKERS:] >= 0).any()):
+        if bool((self._numbers[_WORKERS:] >= 0).any()):
             raise StoreError(
                 "batches were read by worker processes, and only they know how far: take "
                 "num_workers=0, or torchdata's StatefulDataLoader and the state of that"
@@ -154,46 +154,49 @@ class TorchStream(IterableDataset[Batch]):
             return
         batches = self._stream()
         batches.load_state_dict(state)
-        reached = batches.state_dict()
-        self._stand(reached["epoch"], reached["delivered"], goes_on=True)
+        self._stand(*batches.at, goes_on=True)
 
     def following(self, turn: "_Pass") -> Batch:
         """The next batch of a pass, for `_Pass`."""
         if self._pass is not turn:
             raise RuntimeError("a later `for` over this stream has begun; make a stream for each")
-        in_worker, batches = isinstance(turn.batches, WorkerBatches), turn.batches
+        batches = turn.batches
         try:
             batch = next(batches)
         except StopIteration:
             self._pass = None
             raise
         except BaseException:
-            if not in_worker:
-                self._shared[_GOES_ON] = 1
+            if isinstance(batches, Batches):
+                self._numbers[_GOES_ON] = 1
             raise
         finally:
-            if not in_worker:
-                state = batches.state_dict()
-                self._shared[:_GOES_ON] = torch.tensor([state["epoch"], state["delivered"]])
-        return {name: _tensors(value) for name, value in batch.items()}
+            if isinstance(batches, Batches):
+                self._numbers[_EPOCH], self._numbers[_DELIVERED] = batches.at
+        return {name: tensors(value) for name, value in batch.items()}
 
     def _open_nothing(self) -> None:
         self._batches = self._worker = self._pass = None
+        self._numbers = self._shared.numpy()
         self._built, self._loaded = (), False
 
     @staticmethod
     def _go_to(batches: Batches, epoch: int, delivered: int) -> None:
+        """Stand there, and keep what was read ahead if it is of there."""
+        if batches.at == (epoch, delivered):
+            iter(batches)  # the end of the last epoch may not have been met
+            return
         position = {"epoch": epoch, "delivered": delivered}
         batches.load_state_dict(batches.state_dict() | position)
 
     def _standing(self) -> tuple[int, int, bool]:
-        epoch, delivered, goes_on = self._shared[:_WORKERS].tolist()
+        epoch, delivered, goes_on = self._numbers[:_WORKERS].tolist()
         return epoch, delivered, bool(goes_on)
 
     def _stand(self, epoch: int, delivered: int, *, goes_on: bool) -> None:
         """Write down where the stream stands; what workers did before no longer counts."""
-        self._shared[:_WORKERS] = torch.tensor([epoch, delivered, goes_on])
-        self._shared[_WORKERS:] = -1
+        self._numbers[:_WORKERS] = epoch, delivered, goes_on
+        self._numbers[_WORKERS:] = -1
 
     def _where(self) -> tuple[int, int]:
         """Rank and ranks."""
@@ -218,15 +221,16 @@ class TorchStream(IterableDataset[Batch]):
         if self._batches is None or built != self._built:
             epoch, delivered, _ = self._standing()
             batches = self._made(epoch)
+            batches.read_on()
             self._go_to(batches, epoch, delivered)
             self._batches, self._built = batches, built
         return self._batches
 
     def _made(self, epoch: int) -> Batches:
         rank, ranks = self._where()
-        out = _pinned(self.source, self.size, self._options) if self._pins() else {}
+        out = buffers(self.source, self.size, self._options, pinned=self._pins())
         batches: Batches = self.source.batches(
-            self.size, rank=rank, ranks=ranks, epoch=epoch, **self._options, **out
+            self.size, rank=rank, ranks=ranks, epoch=epoch, out=out, **self._options
         )
         return batches
 
@@ -247,7 +251,7 @@ class TorchStream(IterableDataset[Batch]):
 
     def _next_of_worker(self) -> tuple[int, int]:
         """The epoch that this worker takes next, and from where."""
-        following = int(self._shared[_WORKERS + self._as_worker().number])
+        following = int(self._numbers[_WORKERS + self._as_worker().number])
         if following >= 0:
             return following, 0
         epoch, delivered, goes_on = self._standing()
@@ -269,106 +273,3 @@ class _Pass(Iterator[Batch]):
         except StopIteration:
             self._ended = True
             raise
-
-
-class TorchSamples(Dataset[Batch]):
-    """The samples of a store by number, as dicts of tensors; a list of them is one read.
-
-    fields: all but "params" by default. With ragged ones give DataLoader collate_fn=its `collate`.
-    """
-
-    def __init__(self, source: Any, fields: Sequence[str] | None = None) -> None:
-        self.source = source
-        self._names = source.checked_names(list(source.fields) if fields is None else fields)
-
-    def __repr__(self) -> str:
-        """Stable, since loaders compare it when they resume."""
-        return f"TorchSamples({self.source!r}, {self._names})"
-
-    def __len__(self) -> int:
-        """The samples of the store."""
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> Batch:
-        """One sample; a ragged field is (row, column). Raises IndexError outside [0, count)."""
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
-        """Several samples, which the loaders of torch ask for together."""
-        wanted = np.asarray(indices, np.int64)
-        outside = (wanted < 0) | (wanted >= len(self))
-        if outside.any():
-            raise IndexError(f"{wanted[outside][0]} is not in [0, {len(self)}) of {self.source}")
-        batch = self.source.begin(wanted, self._names).result()
-        whole = {name: _tensors(value) for name, value in batch.items()}
-        return [{k: _one(v, i) for k, v in whole.items()} for i in range(len(wanted))]
-
-    def collate(self, samples: Sequence[Batch]) -> Batch:
-        """A batch of samples, as `TorchStream` gives it."""
-        batch: Batch = {}
-        for name in samples[0]:
-            values = [s[name] for s in samples]
-            if isinstance(self.source.fields.get(name), Ragged):
-                lengths = torch.tensor([0, *(len(v) for v in values)])
-                batch[name] = _rows(torch.cat(values), lengths.cumsum(0))
-            else:
-                batch[name] = torch.stack(values)
-        return batch
-
-
-class _Fresh(Mapping[str, NDArray[Any]]):
-    """Buffers that are new memory each time they are asked for, page-locked by torch.
-
-    torch gives this memory to a later batch when nobody holds the tensor and the copies from it
-    are done (an event on each stream that took part), so none is overwritten too early.
-    """
-
-    def __init__(self, forms: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
-        self._forms = forms
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        shape, dtype = self._forms[name]
-        return _locked(shape, torch.from_numpy(np.empty(0, dtype)).dtype).numpy()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._forms)
-
-    def __len__(self) -> int:
-        return len(self._forms)
-
-
-def _locked(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    return torch.empty(shape, dtype=dtype, pin_memory=True)
-
-
-def _pinned(source: Any, size: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What `batches` must be told to read dense fields into page-locked memory."""
-    convert = Convert(options.get("scale") or {}, options.get("crop") or {})
-    forms = {}
-    for name in options.get("fields") or source.fields:
-        f = source.fields.get(name)
-        if isinstance(f, Field):
-            forms[name] = ((size, *convert.shape(f)), convert.dtype(f))
-    return {"out": [_Fresh(forms)] * (1 + _MOST_AHEAD)}
-
-
-def _tensors(value: Any) -> Any:
-    """A tensor on the memory of an array; `Rows` of two. Of pinned memory, the very tensor."""
-    if isinstance(value, Rows):
-        return _rows(_tensors(value.values), _tensors(value.starts))
-    owner = value
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    if isinstance(owner, torch.Tensor) and owner.shape[1:] == value.shape[1:]:
-        return owner[: len(value)]
-    return torch.from_numpy(value if value.flags.writeable else value.copy())
-
-
-def _rows(values: Any, starts: Any) -> Rows:
-    return Rows(values, starts)
-
-
-def _one(value: Any, i: int) -> Any:
-    if isinstance(value, Rows):
-        return value.values[int(value.starts[i]) : int(value.starts[i + 1])]
-    return value[i]

@@ -1,6 +1,8 @@
 import itertools
 import json
+import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from voxelmill.engine.convert import Convert
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.order import Order
 from voxelmill.engine.reader import open_store
+from voxelmill.engine.recycled import Recycled
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
 from voxelmill.engine.store import create, finish
 from voxelmill.engine.writer import ShardWriter
@@ -252,6 +255,158 @@ def test_an_uneven_end_may_leave_a_rank_nothing():
         assert stream.state_dict()["epoch"] == 1
     with pytest.raises(ValueError, match="2 samples for 3 ranks: some would wait for ever"):
         _of(2, 1, ranks=3, end="uneven", epochs=None)
+
+
+# Reading on, in a thread
+
+
+def _reading_on(count, batch=3, **options):
+    stream, source = _of(count, batch, **options)
+    stream.read_on()
+    return stream, source
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 4, 9])
+@pytest.mark.parametrize("end", ["drop", "pad", "uneven"])
+def test_reading_on_changes_no_batch_and_no_state(ahead, end):
+    plain, _ = _of(14, 3, ahead=ahead, end=end)
+    stream, source = _reading_on(14, 3, ahead=ahead, end=end)
+    assert source.begun == 0
+    for _ in range(4):
+        for due, found in itertools.zip_longest(plain, stream):
+            assert due["index"].tolist() == found["index"].tolist()
+            assert plain.state_dict() == stream.state_dict()
+            assert plain.at == stream.at
+        assert next(stream, None) is None  # until it is asked for an iterator again
+    stream.close()
+    assert source.most <= max(1, ahead)
+
+
+def test_the_next_epoch_is_begun_before_this_one_ends():
+    stream, source = _reading_on(12, 3, ahead=2)
+    due = _indices(_of(12, 3, epochs=2)[0])
+    assert _indices(stream, 4) == due[:4]
+    stream.close()  # only to wait for the thread
+    assert source.begun == 6
+    assert _indices(stream) == due[4:]
+
+
+def test_what_was_read_on_is_thrown_away_by_a_jump():
+    epochs = [_indices(_of(20, 3, epoch=e)[0]) for e in range(6)]
+    stream, _ = _reading_on(20, 3, ahead=5)
+    assert _indices(stream) == epochs[0]
+    stream.set_epoch(4)
+    assert _indices(stream) == epochs[4]
+    state = stream.state_dict()
+    assert _indices(stream, 2) == epochs[5][:2]
+    stream.load_state_dict(state | {"epoch": 1, "delivered": 6})
+    assert _indices(stream) == epochs[1][2:]
+    assert _indices(stream) == epochs[2]
+    stream.set_epoch(3)  # where it stands
+    assert _indices(stream) == epochs[3]
+
+
+def test_an_error_of_what_was_read_on_comes_in_its_turn():
+    stream, source = _reading_on(12, 3, ahead=3)
+    due = _indices(_of(12, 3, epochs=2)[0])
+    source.fail_at = 6
+    assert _indices(stream) == due[:4]
+    assert _indices(stream, 1) == due[4:5]
+    with pytest.raises(StoreError, match="damaged"):
+        next(stream)
+    assert stream.at == (1, 3)
+    assert _indices(stream) == due[5:]
+
+
+@pytest.mark.parametrize("reads_on", [False, True])
+def test_what_cannot_be_begun_comes_in_its_turn_and_is_tried_again(reads_on):
+    stream, source = _of(15, 3, ahead=3)
+    if reads_on:
+        stream.read_on()
+    due, begin = _indices(_of(15, 3)[0]), source.begin
+
+    def refusing(indices, names, out=None, convert=None):
+        if source.begun == source.refused_at:
+            source.refused_at = None
+            raise StoreError("no room")
+        return begin(indices, names, out, convert)
+
+    source.refused_at = 2
+    stream._flight.how = stream._flight.how._replace(begin=refusing)
+    found = _indices(stream, 2)
+    with pytest.raises(StoreError, match="no room"):
+        next(stream)
+    assert found + _indices(stream) == due
+
+
+def test_ranks_without_samples_read_on_too():
+    streams = [_reading_on(2, 1, rank=r, ranks=3, end="uneven")[0] for r in range(3)]
+    for epoch in range(3):
+        found = [_flat(_indices(s)) for s in streams]
+        assert sorted(_flat(found)) == [0, 1]
+        assert all(s.at == (epoch + 1, 0) for s in streams)
+
+
+def test_reading_on_fills_buffers_only_when_they_are_free(reader):
+    sets = [{"image": np.zeros((2, 5, 7), "f4")} for _ in range(3)]
+    stream = reader.batches(2, out=sets, ahead=9, fields=["image"])
+    stream.read_on()
+    for _ in range(4):
+        for batch in stream:
+            time.sleep(0.002)  # time enough to write into a buffer that is not free
+            for i, image in zip(batch["index"].tolist(), batch["image"], strict=True):
+                np.testing.assert_array_equal(image, stores.sample(i)["image"])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_reads_on_by_itself(reader):
+    stream = reader.batches(3, seed=5, ahead=2)
+    stream.read_on()
+    due = [b["index"].tolist() for b in reader.batches(3, seed=5)]
+    assert next(stream)["index"].tolist() == due[0]
+    read, write = os.pipe()
+    if not (pid := os.fork()):
+        try:
+            os.write(write, json.dumps([_indices(stream), _indices(stream)]).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    found = json.loads(os.read(read, 9999))
+    os.waitpid(pid, 0)
+    assert found == [due[1:], [b["index"].tolist() for b in reader.batches(3, seed=5, epoch=1)]]
+    assert _indices(stream) == due[1:]
+
+
+# Recycled memory
+
+
+def test_memory_is_another_while_it_is_held_and_comes_back():
+    fresh = Recycled({"image": ((3, 2), np.dtype("f4")), "mask": ((3,), np.dtype("u1"))})
+    assert list(fresh) == ["image", "mask"]
+    held = [fresh["image"] for _ in range(3)]
+    addresses = {a.ctypes.data for a in held}
+    assert len(addresses) == 3
+    part = held[0][1:, :1]
+    kept = held[0].ctypes.data
+    held.clear()
+    again = [fresh["image"] for _ in range(2)]
+    assert {a.ctypes.data for a in again} == addresses - {kept}
+    del part
+    assert fresh["image"].ctypes.data == kept
+    assert fresh["mask"].shape == (3,)
+    many = [fresh["mask"] for _ in range(20)]
+    del many
+    assert len(fresh._idle["mask"]) == 4
+
+
+def test_batches_in_recycled_memory_are_never_overwritten(reader):
+    forms = {"image": ((2, 5, 7), np.dtype("f4"))}
+    stream = reader.batches(2, seed=3, fields=["image"], out=Recycled(forms))
+    stream.read_on()
+    held = [batch for _ in range(4) for batch in stream]
+    for batch in held:
+        for i, image in zip(batch["index"].tolist(), batch["image"], strict=True):
+            np.testing.assert_array_equal(image, stores.sample(i)["image"])
 
 
 # States of something else

@@ -1,6 +1,7 @@
 import itertools
 import json
 import socket
+import time
 
 import numpy as np
 import psutil
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from voxelmill.engine import to_torch
+from voxelmill.engine import torch_memory
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.reader import open_store
 from voxelmill.engine.sample import Rows
@@ -95,6 +96,23 @@ def test_exactly_its_length_taken_is_an_epoch(reader):
     stream = TorchStream(reader, 4, seed=3)
     for epoch in range(3):  # the end is never met, as in the trainer of Hugging Face
         assert _indices(stream, len(stream)) == _epoch(reader, epoch=epoch)
+
+
+def test_the_next_epoch_is_begun_while_this_one_is_had(whole):
+    reader, begun = open_store(whole), []
+    due, begin = [_epoch(reader, epoch=e) for e in range(6)], reader.begin
+    reader.begin = lambda i, *a: begun.append(i.tolist()) or begin(i, *a)
+    stream = TorchStream(reader, 4, seed=3, ahead=2)
+    for epoch in range(3):
+        stream.set_epoch(epoch)  # as trainers do: nothing is thrown away
+        assert _indices(stream) == due[epoch]
+        assert stream.state_dict()["epoch"] == epoch + 1
+    deadline = time.monotonic() + 20
+    while len(begun) < 38 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert begun == [*due[0], *due[1], *due[2], *due[3][:2]]
+    stream.set_epoch(5)
+    assert _indices(stream) == due[5]
 
 
 def test_an_older_pass_is_refused_when_another_has_begun(reader):
@@ -208,7 +226,7 @@ def test_pinned_batches_are_read_into_memory_that_nobody_holds(reader, monkeypat
         made.append(torch.empty(shape, dtype=dtype))
         return made[-1]
 
-    monkeypatch.setattr(to_torch, "_locked", locked)
+    monkeypatch.setattr(torch_memory, "_locked", locked)
     how = {"scale": {"mask": (0.1, 0.0)}, "crop": {"x": 4}, "fields": ["image", "mask", "runs"]}
     stream = TorchStream(reader, 4, seed=3, end="uneven", pin_memory=True, **how)
     batches = list(stream)
