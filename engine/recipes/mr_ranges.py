@@ -70,7 +70,7 @@ class Acquisition:
     )
     homodyne_chance: float = _chance(0.5, "of homodyne, else zero-fill, for partial Fourier")
     window: Choice = ranged(
-        Choice({"none": 1, "hamming": 1, "tukey": 1}), "filter of k-space", words=WINDOWS
+        Choice({"none": 1, "hamming": 1, "tukey": 1, "fermi": 0}), "filter of k-space"
     )
     bandwidth_hz: Range = ranged(
         LogUniform(150, 800), "receiver bandwidth of a pixel; moves fat along x", low=10, high=1e5,
@@ -108,5 +108,5 @@ class Slices:
     )  # fmt: skip
     spacing: Range = ranged(Uniform(1, 1.2), "from slice to slice, in thicknesses", low=1, high=5)
     axis: Choice = ranged(
-        Choice({"axial": 1}), "across which they lie", words=("axial", "coronal", "sagittal")
+        Choice({"axial": 1, "coronal": 0, "sagittal": 0}), "across which they lie"
     )
