@@ -56,6 +56,12 @@ def default_of(f: "Field[Any]") -> Any:
     return f.default_factory() if f.default_factory is not MISSING else f.default
 
 
+def field_hints(cls: Any) -> dict[str, Any]:
+    """Field of a dataclass -> its type; no class variables."""
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in fields(cls)}
+
+
 def build(
     cls: Any,
     base: Any,
@@ -69,7 +75,7 @@ def build(
     key:   dotted name of the whole, for messages.
     hints: types of the keys, where they are not all fields of `cls` with their declared types.
     """
-    hints = get_type_hints(cls) if hints is None else hints
+    hints = field_hints(cls) if hints is None else hints
     given = {} if node.value is None else node.value
     if not isinstance(given, dict):
         problems.add(node.place, key, f"must hold keys ({', '.join(hints)}), not {show(node)}")

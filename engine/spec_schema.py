@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from voxelmill.engine import recipes
 from voxelmill.engine.draw import Choice
 from voxelmill.engine.spec import Spec, hints_of
-from voxelmill.engine.spec_build import adapter, default_of, is_group, to_plain
+from voxelmill.engine.spec_build import adapter, default_of, field_hints, is_group, to_plain
 from voxelmill.engine.spec_ranges import NORMAL, kinds_of, whole, words_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -41,7 +41,7 @@ def _value(hint: Any, f: "Field[Any]", default: Any) -> dict[str, Any]:
     meaning = f.metadata.get("meaning", "")
     if is_group(hint):
         base = None if default is MISSING else default
-        made = _group(hint, get_type_hints(hint), base)
+        made = _group(hint, field_hints(hint), base)
         lines = (hint.__doc__ or "").splitlines()  # a dataclass without words has its signature
         first = lines[0] if lines and not lines[0].startswith(f"{hint.__name__}(") else ""
         description = meaning or first
