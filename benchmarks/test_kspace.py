@@ -1,7 +1,7 @@
 """K-space, two threads: each step against copying its bytes, and whole acquisitions.
 
-`share of copy` is the least time of copying as many bytes as a step must read and write, from
-memory to memory, over the least time of the step, its arrays not in the cache either. Weights of
+`share of copy` is the least time in which NumPy copies as many bytes as a step must read and write,
+in its one thread and with nothing of them in the cache, over the least time of the step. Weights of
 lines and homodyne detection are bound by memory. Not so the transform, the limit of an acquisition
 (`limit`: two pools forward, one image back); coils, a root, a division and 30 operations a voxel;
 turns, 16 complex taps in the plane or 64 in space; distortion, branches and a division a voxel.

@@ -52,6 +52,8 @@ def coil_images(pools: Any, plan: Acquisition) -> Any:
     if plan.interference is not None:
         errors = plan.interference
         interference.add_spikes(k, errors.places, errors.stripes, plan.axes)
+        if errors.tones is not None:
+            interference.add_tones(k, *errors.tones)
     return _reconstructed(k, plan)
 
 

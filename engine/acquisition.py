@@ -77,12 +77,14 @@ class Interference:
     """Errors of lines and points; see kernels/lines.py and kernels/interference.py.
 
     weights: (sample, y of the grid) complex64, ghosts. places, stripes: spikes (sample, spike, 3),
-    (sample, spike), frequencies and heights in the unit of the image.
+    (sample, spike), frequencies and heights in the unit of the image. tones: None, or column,
+    height and phase_rad as `interference.add_tones` takes them.
     """
 
     weights: Any
     places: Any
     stripes: Any
+    tones: tuple[Any, Any, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ def _distort_gpu(out, image, hertz, px_per_hz, wrap):
 def distort(image: Any, b0_hz: Any, px_per_hz: Any, axis: int = -1, wrap: bool = False) -> Any:
     """`image` as a scanner with the field b0_hz shows it.
 
-    image:     (sample, ..., z, y, x) complex64.
+    image:     (sample, ..., z, y, x) complex64, or float32: shares of tissues, divided by their sum
+               afterwards, follow the image in this way.
     b0_hz:     (sample, z, y, x) float32, at the true places.
     px_per_hz: (sample,) float32, 1 / bandwidth of a pixel; its sign is that of the gradient. For an
                echo-planar image along y: echo spacing in seconds times the number of lines.
@@ -98,7 +99,7 @@ def distort(image: Any, b0_hz: Any, px_per_hz: Any, axis: int = -1, wrap: bool =
     Returns the shape and side of `image`. Samples where px_per_hz is 0 come back bit for bit.
     """
     xp, samples = xp_of(image), image.shape[0]
-    if image.dtype != np.complex64 or b0_hz.shape != (samples, *image.shape[-3:]):
+    if image.dtype not in (np.complex64, np.float32) or b0_hz.shape != (samples, *image.shape[-3:]):
         raise ValueError(f"b0_hz {b0_hz.shape} does not fit images {image.shape} {image.dtype}")
     if b0_hz.dtype != np.float32 or px_per_hz.shape != (samples,) or axis not in (-1, -2):
         raise ValueError(
@@ -108,7 +109,7 @@ def distort(image: Any, b0_hz: Any, px_per_hz: Any, axis: int = -1, wrap: bool =
     nz, ny, nx = image.shape[-3:]
     tail = (nz * ny, nx, 1) if axis == -1 else (nz, ny, nx)
     folded, field = image.reshape(samples, -1, *tail), b0_hz.reshape(samples, *tail)
-    out = xp.empty(folded.shape, np.complex64)
+    out = xp.empty(folded.shape, image.dtype)
     scale = px_per_hz.astype(np.float32)
     launch(_distort_cpu, _distort_gpu, out.size // tail[1], out, folded, field, scale, wrap)
     return out.reshape(image.shape)

@@ -361,6 +361,11 @@ def test_spikes_and_ghosts_reach_the_image():
     y, x = np.indices(striped.shape)
     wave = 0.25 * np.exp(2j * np.pi * (3 * y / 32 + 5 * x / 24))
     np.testing.assert_allclose(striped, wave, atol=1e-5)
+    phases = np.random.default_rng(0).uniform(0, 6, (1, 1, 32))
+    tone = replace(spike, stripes=np.zeros((1, 1)), tones=(np.array([9]), np.array([0.1]), phases))
+    zipper = acquire(np.zeros_like(pools), plain(1, shape, interference=tone))[0, 0]
+    assert np.sqrt((zipper[:, 9] ** 2).mean()) == pytest.approx(0.1, rel=1e-3)
+    assert abs(np.delete(zipper, 9, 1)).max() < 1e-6
 
 
 def test_what_cannot_be_acquired_is_refused():

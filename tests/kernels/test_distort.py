@@ -68,6 +68,17 @@ def test_all_signal_on_one_place_is_kept():
     assert made.sum() == pytest.approx(8, rel=1e-5)
 
 
+def test_shares_follow_the_image():
+    image, b0_hz = scene(4, rms=15)
+    shares = abs(image) / abs(image).sum(1, keepdims=True)
+    scale = np.array([0.05, -0.03, 0.0], np.float32)
+    moved = distort.distort(shares, b0_hz, scale, -2, wrap=True)
+    assert moved.dtype == np.float32
+    as_complex = distort.distort(shares.astype("c8"), b0_hz, scale, -2, wrap=True)
+    np.testing.assert_allclose(moved, as_complex.real, atol=1e-6)
+    assert moved[2].tobytes() == shares[2].tobytes()
+
+
 def test_what_does_not_fit_is_refused():
     image, b0_hz = scene()
     with pytest.raises(ValueError, match="does not fit"):
