@@ -47,7 +47,7 @@ def _square(flat, k, width, ty, tx):
 def _linear_at_face(m, pz, py, px, images):
     """Trilinear where the image may end: it is zero outside."""
     _, depth, height, width = images.shape
-    total = images[m, 0, 0, 0] * float32(0)
+    total = images.dtype.type(0)
     if (
         float32(-1) < pz < float32(depth)
         and float32(-1) < py < float32(height)
@@ -118,7 +118,7 @@ def _patch(flat, k, width, v, w):
 def _cubic_at_face(m, pz, py, px, images):
     """Cubic convolution where the image may end: it is zero outside."""
     _, depth, height, width = images.shape
-    total = images[m, 0, 0, 0] * float32(0)
+    total = images.dtype.type(0)
     if (
         float32(-2) < pz < float32(depth + 1)
         and float32(-2) < py < float32(height + 1)
