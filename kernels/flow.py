@@ -7,7 +7,7 @@ their own grid; between its voxels they are trilinear, beyond its outer voxels t
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, int64, prange, uint64
+from numba import cuda, float32, int32, prange, uint64
 
 from voxelmill.kernels.device import body, inlined, launch, loop, xp_of
 
@@ -16,11 +16,12 @@ SAFE = 0.2  # of the node spacing: see `largest_safe_rms`
 
 
 @inlined
-def _between(at, count):
-    """The voxels below and above `at`, held inside the grid, and the share of the upper one."""
-    inside = min(max(at, float32(0)), float32(count - 1))
-    low = int64(inside)
-    return uint64(low), uint64(min(low + 1, count - 1)), inside - float32(low)
+def _split(at, count):
+    """The voxel below `at`, of two voxels if there are two, and the rest; NaN is 0."""
+    inside = at if at > float32(0) else float32(0)
+    inside = min(inside, float32(count - 1))
+    low = min(int32(inside), int32(max(count - 2, 0)))
+    return low, inside - float32(low)
 
 
 @inlined
@@ -28,45 +29,58 @@ def _mixed(a, b, t):
     return a + (b - a) * t
 
 
+@inlined
+def _plane(flat, k, up, right, ty, tx):
+    """Bilinear between voxel k and its neighbours along y and x."""
+    near, far = _mixed(flat[k], flat[k + right], tx), flat[k + up]
+    return _mixed(near, _mixed(far, flat[k + up + right], tx), ty)
+
+
 @body
-def _square_at(n, z, y, x0, x1, out, shift):
-    """Voxels x0..x1 of a row of the displacement that is `shift` twice, one after the other."""
-    _, _, depth, height, width = shift.shape
-    n, z, y = uint64(n), uint64(z), uint64(y)
-    for i in range(uint64(x1 - x0)):
-        x = uint64(x0) + i
-        a, b, tz = _between(float32(z) + shift[n, 0, z, y, x], depth)
-        c, d, ty = _between(float32(y) + shift[n, 1, z, y, x], height)
-        e, f, tx = _between(float32(x) + shift[n, 2, z, y, x], width)
-        for component in range(uint64(3)):
-            near = _mixed(
-                _mixed(shift[n, component, a, c, e], shift[n, component, a, c, f], tx),
-                _mixed(shift[n, component, a, d, e], shift[n, component, a, d, f], tx),
-                ty,
-            )
-            far = _mixed(
-                _mixed(shift[n, component, b, c, e], shift[n, component, b, c, f], tx),
-                _mixed(shift[n, component, b, d, e], shift[n, component, b, d, f], tx),
-                ty,
-            )
-            out[n, component, z, y, x] = shift[n, component, z, y, x] + _mixed(near, far, tz)
+def _square_at(n, z, y, x0, x1, out, rest, found, flat, depth, height, width):
+    """Voxels x0..x1 of a row of the displacement that is `flat` twice, one after the other.
+
+    rest (3, x1 - x0) and found (x1 - x0,) are scratch; out and flat are flat.
+    """
+    plane = uint64(height) * uint64(width)
+    volume = plane * uint64(depth)
+    first = uint64(n) * uint64(3) * volume
+    row = first + uint64(z) * plane + uint64(y) * uint64(width) + uint64(x0)
+    for i in range(uint64(x1 - x0)):  # apart from the look-up, so that it becomes vectors
+        x = float32(int32(i)) + float32(x0)
+        cz, tz = _split(float32(z) + flat[row + i], depth)
+        cy, ty = _split(float32(y) + flat[row + volume + i], height)
+        cx, tx = _split(x + flat[row + volume + volume + i], width)
+        found[i] = (cz * int32(height) + cy) * int32(width) + cx
+        rest[0, i], rest[1, i], rest[2, i] = tz, ty, tx
+    far = plane if depth > 1 else uint64(0)  # to the neighbours; an axis of one voxel has none
+    up = uint64(width) if height > 1 else uint64(0)
+    right = uint64(1) if width > 1 else uint64(0)
+    for component in range(uint64(3)):
+        start, own = first + component * volume, row + component * volume
+        for i in range(uint64(x1 - x0)):
+            k = start + uint64(found[i])
+            below = _plane(flat, k, up, right, rest[1, i], rest[2, i])
+            above = _plane(flat, k + far, up, right, rest[1, i], rest[2, i])
+            out[own + i] = flat[own + i] + _mixed(below, above, rest[0, i])
 
 
 @loop
-def _square_cpu(out, shift):
-    samples, _, depth, height, width = out.shape
+def _square_cpu(out, flat, samples, depth, height, width):
     for r in prange(samples * depth * height):
         n, z, y = r // (depth * height), r // height % depth, r % height
-        _square_at(n, z, y, 0, width, out, shift)
+        rest, found = np.empty((3, width), np.float32), np.empty(width, np.int32)
+        _square_at(n, z, y, 0, width, out, rest, found, flat, depth, height, width)
 
 
 @cuda.jit
-def _square_gpu(out, shift):
+def _square_gpu(out, flat, samples, depth, height, width):
     i = cuda.grid(1)
-    samples, _, depth, height, width = out.shape
     if i < samples * depth * height * width:
         r, x = i // width, i % width
-        _square_at(r // (depth * height), r // height % depth, r % height, x, x + 1, out, shift)
+        n, z, y = r // (depth * height), r // height % depth, r % height
+        rest, found = cuda.local.array((3, 1), float32), cuda.local.array(1, int32)
+        _square_at(n, z, y, x, x + 1, out, rest, found, flat, depth, height, width)
 
 
 def exponentiate(velocity_vox: Any, steps: int = STEPS) -> Any:
@@ -81,11 +95,13 @@ def exponentiate(velocity_vox: Any, steps: int = STEPS) -> Any:
     if not 0 <= steps <= 16:
         raise ValueError(f"steps are 0 to 16 squarings, not {steps}")
     shift = velocity_vox * np.float32(0.5**steps)
-    out = xp_of(shift).empty_like(shift)
+    xp, (samples, _, *grid) = xp_of(shift), shift.shape
+    flat = xp.ascontiguousarray(shift).reshape(-1)
+    out = xp.empty_like(flat)
     for _ in range(steps):
-        launch(_square_cpu, _square_gpu, out.size // 3, out, shift)
-        shift, out = out, shift
-    return shift
+        launch(_square_cpu, _square_gpu, flat.size // 3, out, flat, samples, *grid)
+        flat, out = out, flat
+    return flat.reshape(shift.shape)
 
 
 def inverse(velocity_vox: Any, steps: int = STEPS) -> Any:

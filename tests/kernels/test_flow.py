@@ -83,6 +83,15 @@ def test_a_batch_holds_the_bits_of_its_samples_alone():
         assert flow.least_jacobian(v[n : n + 1])[0] == least[n]
 
 
+def test_what_is_not_a_number_stays_in_its_sample():
+    v = np.ones((2, 3, 4, 5, 6), np.float32)
+    v[0, :, 1, 2, 3] = np.nan, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        made = flow.exponentiate(v)
+    np.testing.assert_allclose(made[1], 1, atol=1e-6)
+    assert np.isnan(made[0]).any()
+
+
 def test_bad_fields_are_refused():
     with pytest.raises(ValueError, match="float32"):
         flow.exponentiate(np.zeros((1, 3, 4, 5, 6)))
