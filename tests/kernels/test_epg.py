@@ -60,14 +60,26 @@ def test_cpmg_is_real_and_positive_and_b1_scales_every_flip():
 
 
 def test_an_atom_by_itself_has_the_same_bits():
-    t1, t2 = RNG.uniform(200, 4000, 7), RNG.uniform(20, 300, 7)
-    flips, b1 = RNG.uniform(40, 180, (7, 6)), RNG.uniform(0.6, 1.2, 7)
-    esp = RNG.uniform(4, 20, 7)
+    count = 2 * epg.LANES + 7
+    t1, t2 = RNG.uniform(200, 4000, count), RNG.uniform(20, 300, count)
+    flips, b1 = RNG.uniform(40, 180, (count, 6)), RNG.uniform(0.6, 1.2, count)
+    esp = RNG.uniform(4, 20, count)
     together = epg.train(t1, t2, flips, esp, b1)
-    for i in range(7):
+    for i in (0, 1, epg.LANES - 1, epg.LANES, count - 8, count - 1):
         alone = epg.train(t1[i : i + 1], t2[i : i + 1], flips[i], esp[i], b1[i])
         assert alone.tobytes() == together[i : i + 1].tobytes()
     assert epg.train(t1[:0], t2[:0], flips[0], 9.0).shape == (0, 6)
+
+
+def test_sines_and_cosines_are_right_for_any_flip():
+    x = np.linspace(-100, 100, 20001).astype(np.float32)
+    made = np.array([epg._sin_cos(v) for v in x])
+    np.testing.assert_allclose(made.T, [np.sin(x, dtype=float), np.cos(x, dtype=float)], atol=3e-7)
+
+
+def test_what_decays_at_once_is_zero_and_not_nan():
+    echoes = epg.train(np.array([302.0]), np.array([0.25]), np.full(4, 150.0), 80.0)
+    assert (echoes == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 from reference import epg as twin
 
 from cases import Case
+from voxelmill.kernels import epg
 
 T1_MS, T2_MS = np.array([1412, 371, 4163], np.float32), np.array([40, 133, 1650], np.float32)
 ESP_MS, B1 = np.array([10, 7.5, 22], np.float32), np.array([1, 0.7, 1.2], np.float32)
@@ -21,10 +22,10 @@ def train():
     expected = np.stack([expected.real, expected.imag], 2).astype(np.float32)
     angles = np.radians(PHASES_DEG)
     axes = np.stack([np.cos(angles), np.sin(angles)], 1)
-    graph = np.full((3, 6, 4), np.nan, np.float32)
-    args = (np.zeros_like(expected), graph, T1_MS, T2_MS, ESP_MS, B1)
-    args += (np.radians(FLIPS_DEG), axes, np.float32(np.radians(80)))
-    return Case(3, args, expected, 2e-6)
+    scratch = np.full(epg.LANES * (15 + 6 * 5), np.nan, np.float32)
+    tissue = np.stack([T1_MS, T2_MS, ESP_MS, B1])
+    args = (np.zeros_like(expected), scratch, tissue, np.radians(FLIPS_DEG), axes)
+    return Case(3, (*args, np.float32(np.radians(80))), expected, 2e-6)
 
 
 CASES = {"_train_gpu": train}
