@@ -15,43 +15,63 @@ from voxelmill.kernels.tiles import on_host
 SD = 1 / np.sqrt(8 * np.log(2))  # of a Gaussian of full width 1 at half its height
 REACH = 2.5  # of the Gaussian, in standard deviations
 COARSEST = 32.0  # voxels
+STRETCH = 4096  # of a plane, summed at once: what stays in the first cache
 
 
 @body
-def _band_at(a, i, j0, j1, out, volume, starts, weights):
+def _planes_at(a, i, j0, j1, out, volume, starts, weights):
     """Values j0..j1 of out[a, i]: weighted values of volume[a] along its middle axis."""
     n = uint64(a // (out.shape[0] // weights.shape[0]))
     a, i = uint64(a), uint64(i)
-    first, zero = uint64(starts[n, i]), float32(0)
-    if out.shape[2] == 1:
-        total = zero
-        for k in range(uint64(weights.shape[2])):
-            total += weights[n, i, k] * volume[a, first + k, uint64(j0)]
-        out[a, i, uint64(j0)] = total
-        return
+    first = uint64(starts[n, i])
     for j in range(uint64(j0), uint64(j1)):
-        out[a, i, j] = zero
-    for k in range(uint64(weights.shape[2])):
-        weight = weights[n, i, k]
-        if weight != zero:
+        out[a, i, j] = float32(0)
+    for k in range(uint64(weights.shape[1])):
+        weight = weights[n, k, i]
+        if weight != float32(0):
             for j in range(uint64(j0), uint64(j1)):
                 out[a, i, j] += weight * volume[a, first + k, j]
 
 
 @loop
-def _band_cpu(out, volume, starts, weights):
+def _planes_cpu(out, volume, starts, weights):
     for r in prange(out.shape[0] * out.shape[1]):
         a, i = r // out.shape[1], r % out.shape[1]
-        for j in range(0, out.shape[2], 4096):  # of a plane: what stays in the first cache
-            _band_at(a, i, j, min(j + 4096, out.shape[2]), out, volume, starts, weights)
+        for j in range(0, out.shape[2], STRETCH):
+            _planes_at(a, i, j, min(j + STRETCH, out.shape[2]), out, volume, starts, weights)
 
 
 @cuda.jit
-def _band_gpu(out, volume, starts, weights):
+def _planes_gpu(out, volume, starts, weights):
     i = cuda.grid(1)
     if i < out.size:
         r, j = i // out.shape[2], i % out.shape[2]
-        _band_at(r // out.shape[1], r % out.shape[1], j, j + 1, out, volume, starts, weights)
+        _planes_at(r // out.shape[1], r % out.shape[1], j, j + 1, out, volume, starts, weights)
+
+
+@body
+def _lines_at(a, x0, x1, out, volume, starts, weights):
+    """Voxels x0..x1 of line a: weighted values along it."""
+    n, a = uint64(a // (out.shape[0] // weights.shape[0])), uint64(a)
+    for x in range(uint64(x0), uint64(x1)):
+        out[a, x] = float32(0)
+    for k in range(uint64(weights.shape[1])):
+        for x in range(uint64(x0), uint64(x1)):
+            out[a, x] += weights[n, k, x] * volume[a, uint64(starts[n, x]) + k]
+
+
+@loop
+def _lines_cpu(out, volume, starts, weights):
+    for a in prange(out.shape[0]):
+        _lines_at(a, 0, out.shape[1], out, volume, starts, weights)
+
+
+@cuda.jit
+def _lines_gpu(out, volume, starts, weights):
+    i = cuda.grid(1)
+    if i < out.size:
+        x = i % out.shape[1]
+        _lines_at(i // out.shape[1], x, x + 1, out, volume, starts, weights)
 
 
 def coarsened(images: Any, spacing_vox: Any) -> Any:
@@ -69,26 +89,33 @@ def coarsened(images: Any, spacing_vox: Any) -> Any:
         )
     xp, (batch, depth, height, width) = xp_of(images), images.shape
     made = xp.ascontiguousarray(images)
-    for axis, (outer, n, inner) in enumerate(
-        ((batch, depth, height * width), (batch * depth, height, width), (-1, width, 1))
+    for axis, (cpu, gpu, form) in enumerate(
+        (
+            (_planes_cpu, _planes_gpu, (batch, depth, height * width)),
+            (_planes_cpu, _planes_gpu, (batch * depth, height, width)),
+            (_lines_cpu, _lines_gpu, (batch * depth * height, width)),
+        )
     ):
         if (spacing[:, axis] > 1).any():
-            starts, weights = (xp.asarray(t) for t in _bands(n, spacing[:, axis]))
-            volume = made.reshape(outer, n, inner)
+            starts, weights = (xp.asarray(t) for t in _bands(form[1], spacing[:, axis]))
+            volume = made.reshape(form)
             made = xp.empty_like(volume)
-            launch(_band_cpu, _band_gpu, made.size, made, volume, starts, weights)
+            launch(cpu, gpu, made.size, made, volume, starts, weights)
     return made.reshape(images.shape)
 
 
 def _bands(count: int, spacings: Any) -> tuple[Any, Any]:
-    """Of each sample and voxel: the first voxel it is made of (int32), and the weights."""
+    """Of each sample and voxel: the first voxel that it is made of, (sample, voxel) int32, and the
+    weights of that and the next ones, (sample, tap, voxel) float32.
+    """
     matrices = np.stack([matrix(count, float(spacing)) for spacing in spacings])
     held = matrices != 0
     first, past = held.argmax(2), count - held[:, :, ::-1].argmax(2)
     taps = int((past - first).max())
     starts = np.minimum(first, count - taps)
     places = starts[:, :, None] + np.arange(taps)
-    return starts.astype(np.int32), np.take_along_axis(matrices, places, 2).astype(np.float32)
+    weights = np.take_along_axis(matrices, places, 2).swapaxes(1, 2)
+    return starts.astype(np.int32), np.ascontiguousarray(weights, np.float32)
 
 
 def matrix(count: int, spacing: float) -> Any:
