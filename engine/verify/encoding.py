@@ -1,0 +1,227 @@
+"""Rows: what k-space does to an image: ringing, shifts, ghosts, movement, distortion, blur."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.engine.draw import Stream
+from voxelmill.engine.verify.golden import gibbs_overshoot
+from voxelmill.engine.verify.rows import Measured, Row
+
+Image = NDArray[np.complex64]
+SINGLE = 1e-5
+
+
+def _picture(name: str, shape: tuple[int, ...] = (2, 3, 20, 24)) -> Image:
+    """Complex random pixels."""
+    parts = Stream(4, 0).normal(f"verify.{name}", 2 * int(np.prod(shape)))
+    return parts.view(np.complex64).reshape(shape)
+
+
+def _blob(ny: int, nx: int, y: float, x: float, width: float) -> NDArray[np.float64]:
+    """A positive Gaussian hill, band-limited to rounding."""
+    yy, xx = np.mgrid[:ny, :nx]
+    return np.exp(-((yy - y) ** 2 + (xx - x) ** 2) / (2 * width**2))
+
+
+def _worst(made: NDArray[np.generic], wanted: NDArray[np.generic], note: str = "") -> Measured:
+    return Measured(float(np.abs(made - wanted).max()), 0, SINGLE, note)
+
+
+def _unitary() -> Measured:
+    from voxelmill.kernels import kspace
+
+    image = _picture("unitary")
+    k = kspace.to_kspace(image.copy())
+    energy = float((np.abs(k) ** 2).sum() / (np.abs(image) ** 2).sum() - 1)
+    back = np.abs(kspace.to_image(k) - image).max()
+    return Measured(max(abs(energy), float(back)), 0, SINGLE, "energy, and there and back")
+
+
+def _gibbs() -> Measured:
+    from voxelmill.kernels import kspace
+
+    n, kept = 8192, 256
+    step = np.zeros((1, 1, 1, n), np.complex64)
+    step[..., n // 4 : 3 * n // 4] = 1
+    k = kspace.crop(kspace.to_kspace(step, (-1,)), (kept,))
+    made = kspace.to_image(kspace.zero_fill(k, (n,)), (-1,)).real
+    return Measured(float(made.max() - 1), gibbs_overshoot(), 5e-4, f"a box at {kept} lines")
+
+
+def _whole_shift() -> Measured:
+    from voxelmill.kernels import kspace
+
+    image = _picture("whole")
+    k = kspace.to_kspace(image.copy())
+    moved = kspace.to_image(k * kspace.ramp(24, 5.0) * kspace.ramp(20, -3.0)[:, None])
+    return _worst(moved, np.roll(image, (-3, 5), (-2, -1)), "5 along x, -3 along y")
+
+
+def _part_shift() -> Measured:
+    from voxelmill.kernels import kspace
+
+    image = _blob(40, 48, 19.0, 22.0, 2.5).astype(np.complex64)[None]
+    k = kspace.to_kspace(image.copy())
+    moved = kspace.to_image(k * kspace.ramp(48, 3.3) * kspace.ramp(40, -2.7)[:, None])
+    return _worst(moved, _blob(40, 48, 16.3, 25.3, 2.5)[None], "3.3 along x, -2.7 along y")
+
+
+def _ghosts() -> Measured:
+    from voxelmill.kernels import kspace, lines
+
+    n, period = 96, 4
+    image = np.zeros((1, 1, n, 8), np.complex64)
+    image[0, 0, 17] = 1
+    gain = lines.uneven(n, [period], [0.6], [0.3])
+    made = kspace.to_image(kspace.to_kspace(image.copy()) * gain[:, None, :, None])[0, 0, :, 0]
+    wanted = np.zeros(n, complex)
+    ghost = (0.6 * np.exp(0.3j) - 1) / period
+    for m in range(period):  # lines are counted from -n / 2 on: n / 2 is a multiple of 4 here
+        wanted[(17 + m * n // period) % n] = ghost + (m == 0)
+    return _worst(made, wanted, "every fourth line at 0.6, turned by 0.3 rad")
+
+
+def _wavering() -> Measured:
+    from scipy.special import jv
+
+    from voxelmill.kernels import kspace, lines
+
+    n, period, depth = 96, 16, 0.9  # order m falls onto m - 16, which is nothing
+    image = np.zeros((1, 1, n, 8), np.complex64)
+    image[0, 0, 17] = 1
+    gain = lines.wavering(n, [period], np.array([depth]))
+    made = kspace.to_image(kspace.to_kspace(image.copy()) * gain[:, None, :, None])[0, 0, :, 0]
+    heights = [abs(made[(17 + m * n // period) % n]) for m in range(-3, 4)]
+    return _worst(np.array(heights), np.abs(jv(np.arange(-3, 4), depth)), "orders -3 to 3")
+
+
+def _moved_once() -> Measured:
+    from voxelmill.kernels import kspace, motion
+
+    ny, nx, voxel = 40, 48, 1.5
+    image = _blob(ny, nx, 18.0, 22.0, 3.0).astype(np.complex64)[None, None]
+    poses = np.zeros((1, 5, 6))
+    poses[0, :, 1:3] = 4.2, -3.15  # all the scan long: mm along y and x
+    _, shift = motion.relative(poses, np.array([2]))
+    still = float(np.abs(shift).max())
+    k = kspace.to_kspace(image.copy())
+    px = poses[0, 0, 1:3] / voxel
+    moved = kspace.to_image(k * kspace.ramp(nx, px[1]) * kspace.ramp(ny, px[0])[:, None])
+    wanted = _blob(ny, nx, 18.0 + px[0], 22.0 + px[1], 3.0)
+    worst = max(float(np.abs(moved - wanted).max()), still, -float(moved.real.min()))
+    return Measured(worst, 0, SINGLE, "against the moved object, in its own frame, and negatives")
+
+
+def _energy_of_motion() -> Measured:
+    from voxelmill.kernels import kspace
+
+    ny, nx = 40, 48
+    image = _blob(ny, nx, 18.0, 22.0, 3.0).astype(np.complex64)[None, None]
+    drift = 6 * Stream(4, 0).uniform("verify.drift", ny)
+    k = kspace.to_kspace(image.copy())
+    turned = np.array([kspace.ramp(ny, d)[i] for i, d in enumerate(drift)])
+    moved = kspace.to_image(k * turned[:, None])
+    energy = float((np.abs(moved) ** 2).sum() / (np.abs(image) ** 2).sum())
+    return Measured(energy, 1, SINGLE, "each line with the body somewhere else")
+
+
+def _chemical_shift() -> Measured:
+    from voxelmill.kernels import kspace
+    from voxelmill.kernels.spectrum import shift_hz
+
+    ny, nx, hertz_per_px = 40, 64, 220.0
+    pools = np.stack([_blob(ny, nx, 19.0, x, 3.0) for x in (22.0, 35.0)])
+    k = kspace.to_kspace(pools.astype(np.complex64)[None, None, :, None])
+    px = np.array([0.0, float(shift_hz(1.3, 3.0)) / hertz_per_px])
+    along = kspace.ramp(nx, px)[None, :, None]
+    made = kspace.to_image(kspace.encode(k, np.ones((1, 1, 1, ny), np.complex64), along))
+    wanted = pools[0] + _blob(ny, nx, 19.0, 35.0 + px[1], 3.0)
+    return _worst(made[0, 0, 0], wanted, f"{px[1]:.3f} px at 3 T, 220 Hz a pixel")
+
+
+def _distortion() -> Measured:
+    from voxelmill.kernels import distort
+
+    image = _picture("distort", (1, 1, 1, 20, 64))
+    image[..., :12], image[..., -12:] = 0, 0
+    stretch = 0.25  # pixels a pixel
+    b0 = np.broadcast_to(np.float32(8 * (np.arange(64) - 31.5)), (1, 1, 20, 64))
+    made = distort.distort(image, np.ascontiguousarray(b0), np.float32([stretch / 8]))
+    kept = np.abs(made.sum(-1) - image.sum(-1)).max()
+    flat = np.ones_like(image)
+    thinned = distort.distort(flat, np.ascontiguousarray(b0), np.float32([stretch / 8]))
+    thin = np.abs(thinned[..., 16:48] - 1 / (1 + stretch)).max()
+    return Measured(float(max(kept, thin)), 0, SINGLE, "sums of lines; brightness by the Jacobian")
+
+
+def _t2_blur() -> Measured:
+    from voxelmill.kernels import kspace, lines
+
+    n, echoes = 128, 16
+    known = lines.acquired(n, [n])
+    echo = lines.echo_numbers(known, ["linear"], [echoes], [7])
+    times = 10.0 * np.arange(1, echoes + 1)
+    amplitudes = np.exp(-times / np.array([[[30.0]], [[120.0]]])).reshape(1, 2, echoes)
+    weights = lines.train_weights(amplitudes, echo, np.array([7]))[0]
+    point = np.zeros((1, 1, 2, 1, n, 1), np.complex64)
+    point[..., 40, :] = 1
+    k = kspace.to_kspace(point.copy())
+    one = np.ones((1, 2, 1, 1), np.complex64)
+    gains = weights[None, :, None]
+    blurred = [
+        kspace.to_image(kspace.encode(k[:, :, [p]], gains[:, [p]], one[:, :1])) for p in (0, 1)
+    ]
+    widths = [float((np.abs(b) ** 2).sum() / (np.abs(b).max() ** 2)) for b in blurred]
+    peaks = [float(np.abs(b).max()) for b in blurred]
+    wanted = [abs(weights[p].mean()) for p in (0, 1)]
+    off = max(abs(a - b) for a, b in zip(peaks, wanted, strict=True))
+    off += 1.0 * (widths[0] <= widths[1])
+    note = f"peaks; the width is {widths[0]:.2f} px at T2 30 ms, {widths[1]:.2f} at 120"
+    return Measured(off, 0, SINGLE, note)
+
+
+def verify_rows() -> list[Row]:
+    """What happens between the body and the picture."""
+    return [
+        Row(
+            "kspace.unitary", "Fourier transforms", "they keep energy and undo each other",
+            _unitary,
+        ),
+        Row("kspace.gibbs", "overshoot beside a step", "truncation rings as theory says", _gibbs),
+        Row(
+            "kspace.whole_shift", "shift theorem, whole pixels", "a ramp of phase rolls the image",
+            _whole_shift,
+        ),
+        Row(
+            "kspace.part_shift", "shift theorem, parts of pixels",
+            "a ramp of phase moves the object without interpolation", _part_shift,
+        ),
+        Row(
+            "kspace.ghosts", "every p-th line weaker and turned",
+            "replicas stand FOV / p apart and are as high as theory says", _ghosts,
+        ),
+        Row(
+            "kspace.wavering", "phase that swings from line to line",
+            "ghosts are Bessel functions of the depth", _wavering,
+        ),
+        Row(
+            "motion.constant", "the body lies elsewhere all the scan long",
+            "that is a shift and nothing else, and never negative", _moved_once,
+        ),
+        Row(
+            "motion.energy", "the body moves from line to line", "energy is kept",
+            _energy_of_motion,
+        ),
+        Row(
+            "kspace.chemical_shift", "fat moves along the readout",
+            "by its frequency over the bandwidth of a pixel", _chemical_shift,
+        ),
+        Row(
+            "distort.jacobian", "a field that stretches the readout",
+            "signal is kept, and thinned out by the Jacobian", _distortion,
+        ),
+        Row(
+            "kspace.t2_blur", "point spread of an echo train",
+            "its peak is the mean weight of lines, and it widens as T2 falls", _t2_blur,
+        ),
+    ]  # fmt: skip
