@@ -175,7 +175,7 @@ def check(protocol: Protocol, key: str) -> Iterator[str]:
     if te[1] >= tr[0] and not isinstance(protocol, Mprage):
         yield f"{key}: TE up to {te[1]:g} ms is not below TR from {tr[0]:g} ms; lower te_ms"
     if isinstance(protocol, FastSpinEcho | InversionFse | DoubleInversion):
-        train = bounds("spacing_ms")[1] * bounds("echoes")[1]
+        train = max(bounds("spacing_ms")[1] * bounds("echoes")[1], 2 * te[1])
         inversion = ti[1] + bounds("ti2_ms")[1]
         if inversion + train >= tr[0]:
             yield (
@@ -200,17 +200,27 @@ def check(protocol: Protocol, key: str) -> Iterator[str]:
 
 
 def draw_protocol(protocol: Protocol, stream: Stream, slot: int, tesla: float) -> dict[str, float]:
-    """The numbers of one protocol, by COLUMNS; `slot` is its own in the sample."""
+    """The numbers of one protocol, by COLUMNS; `slot` is its own in the sample.
+
+    A train whose effective echo is not among its first has as many echoes after it as before, so
+    that its lines rise from one end of k-space to the other without a jump between.
+    """
     row = dict.fromkeys((c.name for c in COLUMNS), float("nan"))
     row["sequence"] = SEQUENCE_WORDS.index(protocol.sequence)
     row["suppress"] = _SUPPRESSED.index(getattr(protocol, "suppress", "none"))
     for f in fields(protocol):
         if f.name in _DRAWN:
-            given: Range = getattr(protocol, f.name)
-            row[f.name] = float(given.draws(stream, f"protocol.{f.name}", 1, slot)[0])
+            given: Range | int = getattr(protocol, f.name)
+            row[f.name] = float(
+                given
+                if isinstance(given, int)
+                else given.draws(stream, f"protocol.{f.name}", 1, slot)[0]
+            )
     if isinstance(protocol, FastSpinEcho | InversionFse | DoubleInversion):
         row["centre"] = max(0, min(round(row["te_ms"] / row["spacing_ms"]), row["echoes"]) - 1)
         row["te_ms"] = (row["centre"] + 1) * row["spacing_ms"]
+        if 3 * row["centre"] >= row["echoes"]:
+            row["echoes"] = 2 * row["centre"] + 1
     if isinstance(protocol, Mprage):
         row["echoes"] = row.pop("pulses")
         row["centre"] = row["echoes"] // 2

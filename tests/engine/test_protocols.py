@@ -36,6 +36,8 @@ def fixed(kind, **values):
 
 def shown(protocol, tissues, b1=(1.0,), tesla=3.0):
     row = p.draw_protocol(protocol, Stream(1, 2), 0, tesla)
+    if isinstance(protocol, p.FastSpinEcho):  # the golden train is one echo longer than ours
+        row["echoes"] = protocol.echoes.value
     made = p.signals(row, tissues, ["hamilton"] * len(tissues), np.array(b1), tesla)
     return made[:, 0, 0]
 
@@ -105,6 +107,12 @@ def test_the_echo_at_the_centre_has_weight_one_and_short_t2_falls_faster():
     np.testing.assert_allclose(weights[:, 3], 1)
     np.testing.assert_allclose(weights[0, 8], np.exp(-50 / 40), rtol=1e-3)
     assert weights[0, 11] < weights[1, 11] < 1
+
+
+@pytest.mark.parametrize(("te_ms", "echoes", "whole"), [(80, 16, 15), (10, 16, 16), (40, 8, 7)])
+def test_a_train_is_as_long_after_its_effective_echo_as_before(te_ms, echoes, whole):
+    kind = fixed(p.FastSpinEcho, te_ms=te_ms, spacing_ms=10, echoes=echoes, refocus_deg=180)
+    assert p.draw_protocol(kind, Stream(0, 0), 0, 3.0)["echoes"] == whole
 
 
 def test_slots_draw_apart_and_a_row_does_not_depend_on_others():
