@@ -5,7 +5,6 @@ its frequency plus n // 2: linear orders acquire lines by rising number.
 """
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -68,17 +67,22 @@ def parts(lines: Any, order: Sequence[str], count: Any) -> Any:
 def echo_numbers(lines: Any, order: Sequence[str], echoes: Any, centre: Any) -> Any:
     """The echo (from 0) of a train that acquires each line: (sample, n) int32, -1 for no line.
 
-    The train takes neighbouring lines at one echo, a shot each, in the order of `ranks`, turned so
-    that echo `centre` (sample,), the effective one, takes the line of frequency 0.
+    Neighbouring lines are taken at one echo, a shot each, and echo `centre` (sample,), the
+    effective one, takes the line of frequency 0. By rising frequency echoes rise with the lines;
+    lines beyond the ends of the train, as with partial Fourier, share its first or last echo. From
+    the centre outwards echoes before `centre` are not used. So weights never jump between
+    neighbours, which would ring.
     """
     rank, total = ranks(lines, order), lines.sum(1)
     echoes, centre = np.asarray(echoes), np.asarray(centre)
     if ((echoes < 1) | (centre < 0) | (centre >= echoes)).any():
         raise ValueError(f"central echoes {centre} must be in 0..echoes - 1 of {echoes} echoes")
-    shots = np.array([ceil(t / e) for t, e in zip(total, echoes, strict=True)])
-    segment = rank // shots[:, None]
-    turned = (segment - segment[:, :1] + centre[:, None]) % echoes[:, None]
-    return np.where(rank < 0, -1, turned).astype(np.int32)
+    outwards = np.array([name == "centric" for name in order])
+    shots = np.ceil(total / np.where(outwards, echoes - centre, echoes)).astype(np.int64)
+    half = np.where(outwards, 0, shots // 2)
+    steps = (rank - rank[:, :1] + half[:, None]) // shots[:, None]
+    echo = np.clip(centre[:, None] + steps, 0, echoes[:, None] - 1)
+    return np.where(rank < 0, -1, echo).astype(np.int32)
 
 
 def train_weights(amplitudes: Any, echo: Any, centre: Any) -> Any:
