@@ -22,6 +22,7 @@ from voxelmill.engine.sample import Field, Ragged
 RECIPES = {
     "cxr_objects": "voxelmill.engine.recipes.cxr_objects",
     "labels_mr": "voxelmill.engine.recipes.labels_mr",
+    "thigh_mr": "voxelmill.engine.recipes.thigh_mr",
 }
 GROUP = "voxelmill.recipes"
 

@@ -8,6 +8,7 @@ Then the image goes through k-space.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,13 @@ from voxelmill.engine.tissues import NAMES as TISSUE_NAMES
 
 __all__ = [
     "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
-    "open_inputs", "render",
+    "open_inputs", "render", "working_bytes",
 ]  # fmt: skip
 
 VERSION = 1
 _SLICE_AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 _NOISE = "noise.image"
+_FIELD_BYTES = 24  # a voxel, of B1, B0, the receive gain and the bend
 NAMES = (
     "map", "mode", "family", "thickness_mm", "spacing", "axis", _NOISE, *mr_random.NAMES,
     *mr_body.NAMES, *mr_scan.NAMES, *mr_table.NAMES, *protocols.NAMES, *TISSUE_NAMES,
@@ -70,7 +72,7 @@ def fields(ranges: Ranges, inputs: MrSources) -> tuple[Field | Ragged, ...]:
     zyx, table = ("z", "y", "x"), inputs.maps.label_table
     classes = dict(enumerate(table.classes))
     made: list[Field | Ragged] = [
-        Field("image", "float16", zyx, ranges.shape, "1", "magnitude; brightest tissue near 1"),
+        Field("image", "float16", zyx, ranges.shape, "1", "magnitude; major tissues up to 1"),
         Field("label", "uint8", zyx, ranges.shape, "class", "class with the largest share", classes,
               True),
     ]  # fmt: skip
@@ -124,6 +126,18 @@ def check_opened(ranges: Ranges, inputs: MrSources) -> None:
             f"{ranges.intensities.clusters} classes make {rows} rows, above 256: lower "
             "intensities.clusters"
         )
+
+
+def working_bytes(ranges: Ranges) -> int:
+    """About what `render` holds at its most, beside its maps and arrays."""
+    from voxelmill.engine.acquire import working_bytes as acquiring
+
+    voxels, parts = prod(ranges.shape), ranges.parts**3
+    thick = 2 if ranges.slices.thickness_mm.bounds()[1] > ranges.voxel_mm[0] else 1
+    patches = 9 * parts if ranges.mode.weights.get(SUBCLUSTER) else 0
+    pools = 2 if ranges.mode.weights.get(PHYSICS) else 1
+    looked_up = voxels * (thick * parts + patches + _FIELD_BYTES + 8 * pools)
+    return looked_up + acquiring((1, pools, *ranges.shape), ranges.acquisition.coils)
 
 
 def draw(ranges: Ranges, stream: Stream, inputs: MrSources) -> Params:
@@ -185,9 +199,9 @@ def _tissue_of_row(inputs: MrSources) -> NDArray[np.int64]:
 def _physics_labels(
     inputs: MrSources, row: protocols.Row, tissues: NDArray[np.float64], tesla: float
 ) -> tuple[NDArray[np.float64], float]:
-    """The table `labels`, and what makes the brightest of them 1."""
+    """The table `labels`, and what makes the brightest major tissue 1."""
     shown = abs(_signals(inputs, row, tissues, tesla).sum(1))
-    scale = 1 / max(float(shown.max()), 1e-6)
+    scale = 1 / mr_scan.brightest(shown, inputs.maps.label_table.tissues)
     number = np.arange(len(shown))
     return np.column_stack([number, 0 * number, shown * scale, 0 * number]), scale
 
@@ -286,8 +300,7 @@ def _image(
     )
     image = np.asarray(image) * np.float32(row["scale"])
     if p.gamma != 1:
-        top = max(float(image.max()), 1e-6)
-        image = top * (image / top) ** np.float32(p.gamma)
+        return mr_random.to_gamma(image, p.gamma)
     return image
 
 

@@ -138,9 +138,12 @@ def body_matrix(lie: Lie) -> NDArray[np.float64]:
     return made
 
 
-def lattice_shape(grid: Grid, spacing_mm: float) -> tuple[int, int, int]:
-    """Nodes along z, y, x of a lattice whose intervals are at least `spacing_mm`."""
-    extent = np.multiply(grid.shape, grid.voxel_mm)
+def lattice_shape(grid: Grid, spacing_mm: float, along_z: float = 1.0) -> tuple[int, int, int]:
+    """Nodes along z, y, x of a lattice whose intervals are at least `spacing_mm`.
+
+    along_z: how many times as long they are along z.
+    """
+    extent = np.multiply(grid.shape, grid.voxel_mm) / [along_z, 1, 1]
     z, y, x = (max(1, int(e / spacing_mm)) + 3 for e in extent)
     return z, y, x
 
@@ -164,13 +167,15 @@ def bend_displacement(bend: Bend, grid: Grid, lie: Lie, stream: Stream) -> Any:
 
 
 def smooth_field(
-    grid: Grid, spacing_mm: float, rms: float, stream: Stream, name: str
+    grid: Grid, spacing_mm: float, rms: float, stream: Stream, name: str, along_z: float = 1.0
 ) -> NDArray[np.float32]:
     """A smooth field of mean 0 over samples and this root mean square: (1, z, y, x) float32."""
     from voxelmill.kernels import fields
 
     sd = np.array([[rms / fields.RMS]], np.float32)
-    nodes = fields.lattice_normals(key_of(stream, name), (1, *lattice_shape(grid, spacing_mm)), sd)
+    nodes = fields.lattice_normals(
+        key_of(stream, name), (1, *lattice_shape(grid, spacing_mm, along_z)), sd
+    )
     return np.asarray(fields.spline(nodes, grid.shape)[:, 0])
 
 

@@ -1,13 +1,15 @@
 """What the MR recipes read: label maps with their table, and tissues."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from voxelmill.engine.draw import ranged
 from voxelmill.engine.errors import SourceError
 from voxelmill.engine.label_maps import LabelMaps, MapInputs, open_label_maps
+from voxelmill.engine.sample import Field, Ragged
 from voxelmill.engine.tissues import SHIPPED, Tissues, open_tissues
 
 
@@ -22,6 +24,7 @@ class MrInputs(MapInputs):
 class MrSources:
     """Opened inputs: what a plan asks of them, and what `render` needs."""
 
+    noun: ClassVar[str] = "map"
     maps: LabelMaps
     tissues: Tissues
     digest: str
@@ -50,10 +53,9 @@ class MrSources:
         """What else to tell of the maps."""
         return self.maps.notes
 
-    @property
-    def cache_bytes(self) -> int:
-        """The most that is held of maps."""
-        return self.maps.cache_bytes
+    def held_bytes(self, fields: Sequence[Field | Ragged]) -> int:
+        """The most that is kept of maps, whatever the samples."""
+        return self.maps.held_bytes
 
     def table(self) -> dict[str, list[Any]]:
         """What a store records of the maps."""

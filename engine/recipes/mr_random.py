@@ -55,6 +55,12 @@ def draw_gamma(ranges: Intensities, stream: Stream, slot: int = 0) -> float:
     return float(np.exp(ranges.gamma_log_sd * z))
 
 
+def to_gamma(image: NDArray[np.float32], gamma: float) -> NDArray[np.float32]:
+    """An image over its brightest voxel, raised to a power, and back."""
+    top = np.float32(max(float(image.max()), 1e-6))
+    return top * (image / top) ** np.float32(gamma)
+
+
 def random_labels(
     ranges: Intensities, stream: Stream, table: LabelTable, clusters: int, slot: int = 0
 ) -> NDArray[np.float64]:

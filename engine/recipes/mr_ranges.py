@@ -61,7 +61,7 @@ class Acquisition:
     """How k-space is filled; each effect can be turned off."""
 
     snr: Range = ranged(
-        LogUniform(12, 80), "brightest tissue over the noise of a real voxel", low=1, high=1e6
+        LogUniform(12, 80), "brightest major tissue over the noise", low=1, high=1e6
     )
     matrix: Range = ranged(Uniform(0.7, 1), "acquired lines in voxels, along y and x", low=0.1,
                            high=1)  # fmt: skip

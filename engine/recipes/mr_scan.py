@@ -25,6 +25,10 @@ NAMES = (
     "fields.bias",
     "motion.path",
 )
+MAJOR = (
+    "skeletal muscle", "subcutaneous fat", "white matter", "grey matter", "liver", "spleen",
+    "kidney cortex",
+)  # fmt: skip
 B1_BINS = 17
 B1_LEAST, B1_MOST = 0.25, 1.75
 GAP = 0.999  # of a voxel: thinner slices are the grid's own
@@ -118,6 +122,16 @@ def slice_profile(grid: Grid, thickness_mm: float) -> NDArray[np.float32] | None
     return np.exp(-0.5 * (at / sigma) ** 2).astype(np.float32)
 
 
+def brightest(shown: NDArray[np.float64], names: Sequence[str]) -> float:
+    """The unit of an image: the most that a major tissue shows, of all labels if there is none.
+
+    shown: magnitudes of labels; names: their tissues. Vessels, which are small, do not count, so
+    that the signal-to-noise ratio is that of what fills the picture.
+    """
+    major = shown[[name in MAJOR for name in names]]
+    return max(float((major if major.any() else shown).max()), 1e-6)
+
+
 def look_up(
     scene: Scene, signals: NDArray[np.complex64], b1_bins: tuple[float, float]
 ) -> NDArray[np.complex64]:
@@ -197,7 +211,7 @@ def acquired(
         ),
         poses=_poses(row, stream, slot),
         coils=_coils(grid, ranges.coils),
-        interference=_interference(grid, row, pools),
+        interference=_interference(grid, row, pools, three_d),
         noise=a.Noise(np.array([noise_sd], np.float32), key_of(stream, noise_name)),
     )  # fmt: skip
     return (acquire.acquire_complex if complex_image else acquire.acquire)(pools, plan)
@@ -251,7 +265,9 @@ def _coils(grid: Grid, count: int) -> Any:
     return Coils(centres[None], axes[None], radius)
 
 
-def _interference(grid: Grid, row: protocols.Row, pools: NDArray[np.complex64]) -> Any:
+def _interference(
+    grid: Grid, row: protocols.Row, pools: NDArray[np.complex64], three_d: bool
+) -> Any:
     from voxelmill.engine.acquisition import Interference
     from voxelmill.kernels.lines import uneven
 
@@ -260,7 +276,8 @@ def _interference(grid: Grid, row: protocols.Row, pools: NDArray[np.complex64]) 
     depth, height, width = grid.shape
     period = np.array([int(row["ghost_period"]) if row["ghost_depth"] else 0])
     weights = uneven(height, period, np.array([1 - row["ghost_depth"]]), np.zeros(1))
-    place = [[depth // 2, *(int((row[f"spike_{a}"] - 0.5) * n * row[f"matrix_{a}"])
+    middle = 0 if three_d else depth // 2  # a frequency of a volume, the number of a slice
+    place = [[middle, *(int((row[f"spike_{a}"] - 0.5) * n * row[f"matrix_{a}"])
                             for a, n in (("y", height), ("x", width)))]]  # fmt: skip
     mean = abs(pools.sum(1)).mean()
     return Interference(weights, np.array([place]), np.array([[row["spike_height"] * mean]]))

@@ -1,0 +1,439 @@
+"""Thighs in several aligned MR contrasts: muscle, fat between and around, cortical bone, marrow.
+
+The anatomy is made from nothing or about a muscle map, then simulated contrast by contrast on one
+look-up of its labels, each with its own noise and motion. Fat inside muscles is a field, and its
+share, R2*, B0 and B1 are maps that a network may learn.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.engine import protocols, tissues
+from voxelmill.engine.draw import Draw, Stream
+from voxelmill.engine.errors import SourceError, SpecError
+from voxelmill.engine.recipes import mr_body, mr_random, mr_scan, mr_table
+from voxelmill.engine.recipes.mr_body import Grid, Lie
+from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA
+from voxelmill.engine.recipes.mr_scan import Magnet, Scene
+from voxelmill.engine.recipes.thigh_dixon import dixon_images
+from voxelmill.engine.recipes.thigh_inputs import ThighInputs as Inputs
+from voxelmill.engine.recipes.thigh_inputs import ThighSources
+from voxelmill.engine.recipes.thigh_inputs import open_thigh_inputs as open_inputs
+from voxelmill.engine.recipes.thigh_ranges import (
+    ANATOMIES,
+    CONTRASTS,
+    DIXON,
+    MAPS,
+    MODES,
+    MOST_DIXON,
+    PHYSICS,
+    PROCEDURAL,
+    Ranges,
+    chosen,
+)
+from voxelmill.engine.sample import Column, Field, Ragged, Rows
+from voxelmill.engine.thigh_params import NAMES as THIGH_NAMES
+from voxelmill.engine.thigh_params import ThighParams, draw_thigh
+
+__all__ = [
+    "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
+    "open_inputs", "render",
+]  # fmt: skip
+
+VERSION = 1
+PLANE_MM = 0.8  # of the maps that anatomy is made on: a cortex of 1.3 mm stays a closed ring
+_MARGIN = 2  # slices beyond the field of view on both sides, for turns and bends
+_FAT, _MUSCLE = "intermuscular fat", "skeletal muscle"
+_NOISE = mr_scan.noise_names(CONTRASTS)
+_ECHO_NOISE = tuple(f"noise.dixon_echo{i}" for i in range(MOST_DIXON))
+_TEXTURE = tuple(f"random.texture.{name}" for name in CONTRASTS)
+_DIP_MM = 45.0  # standard deviation of the fall of B1+ in the left rectus femoris
+NAMES = (
+    "input.anatomy", "input.person", "input.map", "mode", "infiltration.mean",
+    "infiltration.log_rms", "infiltration.field", "b1_dip", *_NOISE, *_ECHO_NOISE, *_TEXTURE,
+    *mr_random.NAMES, *mr_body.NAMES, *mr_scan.NAMES, *mr_table.NAMES, *protocols.NAMES,
+    *tissues.NAMES, *THIGH_NAMES,
+)  # fmt: skip
+_MAPS = (
+    ("pdff", "1", "share of fat in the protons that are seen"),
+    ("r2s_hz", "Hz", "R2*, of water and fat together"),
+    ("b0_hz", "Hz", "offset of the static field"),
+    ("b1", "1", "share of the nominal flip angle"),
+)
+_LABEL_COLUMNS = (
+    Column("cluster", "1", "class inside the label"),
+    Column("mean", "1", "of the image where the label is alone, before fields and k-space"),
+    Column("sd", "1", "of the image inside the label, before fields and k-space"),
+)
+
+
+@dataclass(frozen=True)
+class Params(Magnet, Lie):
+    """One draw; the thigh's numbers, `contrasts`, `tissues` and `labels` are ragged tables."""
+
+    anatomy: int = field(
+        metadata={"meaning": "where the anatomy comes from", "categories": ANATOMIES}
+    )
+    mode: int = field(metadata={"meaning": "where contrast comes from", "categories": MODES})
+    infiltration_mean: float = field(metadata={"meaning": "mean share of fat in muscle"})
+    infiltration_log_rms: float = field(metadata={"meaning": "of its logarithm"})
+    b1_dip: float = field(metadata={"meaning": "fall of B1 in the left rectus femoris"})
+    thigh: ThighParams
+    contrasts: NDArray[np.float64]
+    tissues: NDArray[np.float64]
+    labels: NDArray[np.float64]
+
+
+def fields(ranges: Ranges, inputs: ThighSources) -> tuple[Field | Ragged, ...]:
+    """The contrasts, the class of each voxel, maps, and how all came to be."""
+    zyx, table, names = ("z", "y", "x"), inputs.label_table, chosen(ranges)
+    classes = dict(enumerate(table.classes))
+    meaning = f"magnitude of {', '.join(names)}; the brightest major tissue of each near 1"
+    made: list[Field | Ragged] = [
+        Field("image", "float16", ("contrast", *zyx), (len(names), *ranges.shape), "1", meaning),
+        Field("label", "uint8", zyx, ranges.shape, "class", "class with the largest share",
+              classes, True),
+    ]  # fmt: skip
+    if ranges.muscles:
+        rows = dict(enumerate(table.names))
+        made.append(
+            Field("muscle", "uint8", zyx, ranges.shape, "row", "part with the largest share", rows,
+                  True)
+        )  # fmt: skip
+    if ranges.shares:
+        shape = (len(classes), *ranges.shape)
+        made.append(Field("shares", "float16", ("class", *zyx), shape, "1", "share of each class"))
+    if ranges.maps:
+        made += [Field(name, "float16", zyx, ranges.shape, u, why) for name, u, why in _MAPS]
+    words = tuple(inputs.tissues.by_name)
+    sources = tuple(inputs.tissues.sources)
+    drawn = (*tissues.COLUMNS[:-1], replace(tissues.COLUMNS[-1], categories=sources))
+    contrast = Column("contrast", "1", "which contrast", CONTRASTS)
+    most = len(table) * len(names)
+    return (
+        *made,
+        Ragged("thigh", _thigh_columns(), 1, meaning="the anatomy"),
+        Ragged("contrasts", (contrast, *mr_table.CONTRAST_COLUMNS[1:]), len(names),
+               meaning="protocols and acquisitions"),
+        Ragged("tissues", (Column("tissue", "1", "which tissue", words), *drawn), len(words),
+               meaning="mode physics: drawn values"),
+        Ragged("labels", (contrast, Column("label", "1", "which label", table.names),
+                          *_LABEL_COLUMNS), most, meaning="signal of each label in each contrast"),
+    )  # fmt: skip
+
+
+def _thigh_columns() -> tuple[Column, ...]:
+    from dataclasses import fields as fields_of
+
+    from voxelmill.engine.thigh_params import LEGS, ThighRanges
+
+    meanings = {f.name: f.metadata for f in fields_of(ThighRanges)}
+    return tuple(
+        Column(f.name, meanings[f.name].get("unit", "1"), meanings[f.name].get("meaning", ""),
+               LEGS if f.name == "legs" else ())
+        for f in fields_of(ThighParams)
+    )  # fmt: skip
+
+
+def check(ranges: Ranges, inputs: Inputs) -> None:
+    """Raise SpecError, with all mistakes, for what the bounds of single ranges cannot say."""
+    from voxelmill.engine.nearest import did_you_mean
+
+    grid = _grid(ranges)
+    problems = mr_body.check(ranges.bend, grid, "ranges.bend")
+    names = chosen(ranges)
+    problems += [
+        f"ranges.contrasts: unknown contrast {name!r}{did_you_mean(name, CONTRASTS)}"
+        for name in names
+        if name not in CONTRASTS
+    ]
+    if not names or len(set(names)) < len(names):
+        problems.append(
+            f"ranges.contrasts: {list(names)} must name one or more contrasts, each once; or take "
+            "a preset"
+        )
+    if ranges.preset != "none" and ranges.contrasts:
+        problems.append(
+            f"ranges.contrasts: they are those of preset {ranges.preset!r}; write preset: none"
+        )
+    for name in dict.fromkeys("dixon" if n in DIXON else n for n in names if n in CONTRASTS):
+        problems += protocols.check(getattr(ranges.protocols, name), f"ranges.protocols.{name}")
+    if inputs.maps == "none" and not ranges.anatomy.weights.get(PROCEDURAL):
+        problems.append("ranges.anatomy: only maps, but inputs.maps is none; give maps a folder")
+    if not inputs.people and ranges.anatomy.weights.get(PROCEDURAL):
+        problems.append("ranges.anatomy: procedural thighs need inputs.people above 0")
+    if problems:
+        raise SpecError("; ".join(problems))
+    mr_body.fits(grid)
+
+
+def check_opened(ranges: Ranges, inputs: ThighSources) -> None:
+    """Raise SourceError for tissues that the file lacks, and for maps that show no thigh."""
+    if ranges.mode.weights.get(PHYSICS):
+        for name, weight in ranges.scanner.tesla.weights.items():
+            if weight:
+                inputs.tissues.require(inputs.label_table.tissues, FIELDS_TESLA[name])
+    if ranges.anatomy.weights.get(MAPS) and inputs.maps is not None:
+        bad = []
+        for i in range(len(inputs.maps)):
+            try:
+                inputs.maps.depths(i)
+            except SourceError as error:
+                bad.append(str(error))
+        if bad:
+            raise SourceError("\n".join(bad))
+
+
+def draw(ranges: Ranges, stream: Stream, inputs: ThighSources) -> Params:
+    """One person, how they lie, and all contrasts."""
+    anatomy, person = _draw_input(ranges, stream, inputs)
+    mode = ranges.mode.draw(stream, "mode")
+    magnet: dict[str, Any] = mr_scan.draw_magnet(ranges.scanner, stream)
+    drawn = np.zeros((0, 1 + len(tissues.COLUMNS)))
+    if mode == PHYSICS:
+        values = inputs.tissues.draw(stream, magnet["tesla"])
+        drawn = np.column_stack([np.arange(len(values)), values])
+    rows, labels = [], []
+    for name in chosen(ranges):
+        slot = CONTRASTS.index(name)
+        row, of_labels = _draw_contrast(ranges, stream, inputs, name, mode, magnet["tesla"], drawn)
+        rows.append(row)
+        labels.append(np.column_stack([np.full(len(of_labels), slot), of_labels]))
+    return Params(
+        input=person,
+        **mr_body.draw_lie(ranges.pose, ranges.bend, stream),
+        **magnet,
+        anatomy=ANATOMIES.index(anatomy),
+        mode=MODES.index(mode),
+        infiltration_mean=ranges.infiltration.mean.draw(stream, "infiltration.mean"),
+        infiltration_log_rms=ranges.infiltration.log_rms.draw(stream, "infiltration.log_rms"),
+        b1_dip=ranges.b1_dip.draw(stream, "b1_dip") * (1 if magnet["tesla"] > 2 else 0.5),
+        thigh=draw_thigh(ranges.thigh, stream),
+        contrasts=np.stack(rows),
+        tissues=drawn,
+        labels=np.concatenate(labels),
+    )
+
+
+def _draw_input(ranges: Ranges, stream: Stream, inputs: ThighSources) -> tuple[str, int]:
+    anatomy = ranges.anatomy.draw(stream, "input.anatomy")
+    if inputs.maps is None:
+        anatomy = PROCEDURAL
+    if anatomy == PROCEDURAL:
+        return anatomy, int(stream.integers("input.person", 0, inputs.people - 1)[0])
+    assert inputs.maps is not None
+    return anatomy, inputs.people + int(stream.integers("input.map", 0, len(inputs.maps) - 1)[0])
+
+
+def _draw_contrast(
+    ranges: Ranges,
+    stream: Stream,
+    inputs: ThighSources,
+    name: str,
+    mode: str,
+    tesla: float,
+    drawn: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A row of `contrasts`, and its rows of `labels` but for the first column."""
+    slot = CONTRASTS.index(name)
+    shared = CONTRASTS.index(DIXON[0]) if name in DIXON else slot  # one acquisition gives both
+    acquisition = mr_table.draw_acquisition(ranges.acquisition, stream, shared)
+    if mode != PHYSICS:
+        acquisition["scale"] = 1.0
+        nothing = dict.fromkeys((c.name for c in protocols.COLUMNS), float("nan"))
+        labels = mr_random.random_labels(ranges.intensities, stream, inputs.label_table, 1, slot)
+        return mr_table.contrast_row(slot, nothing, acquisition), labels
+    kind = getattr(ranges.protocols, "dixon" if name in DIXON else name)
+    protocol = protocols.draw_protocol(kind, stream, shared, tesla)
+    if name in DIXON:
+        protocol["echoes"] = kind.echoes
+    spectra = [t.spectrum for t in inputs.tissues]
+    shown = protocols.signals(protocol, drawn[:, 1:], spectra, np.ones(1), tesla)[:, 0]
+    shown = shown[_tissue_of_row(inputs)]
+    pools = {"dixon_water": shown[:, :1], "dixon_fat": shown[:, 1:]}.get(name, shown)
+    for p, pool in enumerate(tissues.POOLS):
+        if name not in DIXON:
+            left = protocols.suppression(protocol, pool, np.zeros(1), np.ones(1), tesla)
+            pools = pools * np.where(np.arange(2) == p, left, 1)
+    mean = abs(pools.sum(1))
+    # one unit for both of Dixon's, so that their ratio is left
+    whole = abs(shown).max(1) if name in DIXON else mean
+    acquisition["scale"] = 1 / mr_scan.brightest(whole, inputs.label_table.tissues)
+    number = np.arange(len(mean))
+    labels = np.column_stack([number, 0 * number, mean * acquisition["scale"], 0 * number])
+    return mr_table.contrast_row(slot, protocol, acquisition), labels
+
+
+def _tissue_of_row(inputs: ThighSources) -> NDArray[np.int64]:
+    names = list(inputs.tissues.by_name)
+    return np.array([names.index(t) for t in inputs.label_table.tissues])
+
+
+def render(
+    ranges: Ranges, draws: Sequence[Draw[Params]], inputs: ThighSources, xp: Any
+) -> dict[str, Any]:
+    """The arrays of a micro-batch, sample axis first; `xp` must be numpy so far."""
+    made = [_sample(ranges, one, inputs) for one in draws]
+    arrays: dict[str, Any] = {name: np.concatenate([m[name] for m in made]) for name in made[0]}
+    tables = {name: [getattr(d.params, name) for d in draws]
+              for name in ("contrasts", "tissues", "labels")}  # fmt: skip
+    tables["thigh"] = [_thigh_row(d.params.thigh)[None] for d in draws]
+    for name, of in tables.items():
+        starts = np.concatenate([[0], np.cumsum([len(t) for t in of])]).astype(np.int64)
+        arrays[name] = Rows(np.concatenate(of), starts)
+    return arrays
+
+
+def _thigh_row(params: ThighParams) -> NDArray[np.float64]:
+    from voxelmill.engine.thigh_params import LEGS
+
+    return np.array([LEGS.index(v) if isinstance(v, str) else v for v in vars(params).values()])
+
+
+def _grid(ranges: Ranges) -> Grid:
+    return Grid(ranges.shape, ranges.voxel_mm, (1, ranges.parts, ranges.parts))
+
+
+def _anatomy(
+    ranges: Ranges, one: Draw[Params], inputs: ThighSources
+) -> tuple[NDArray[np.uint8], tuple[float, float, float]]:
+    """(z, y, x) rows of one person, and their voxels in mm."""
+    from voxelmill.engine.thigh_shape import procedural_thigh
+    from voxelmill.engine.thigh_tissues import derive_tissues
+
+    p = one.params
+    if ANATOMIES[p.anatomy] == MAPS and inputs.maps is not None:
+        depths = inputs.maps.depths(p.input - inputs.people)
+        return derive_tissues(depths, p.thigh, one.stream), depths.voxel_mm
+    depth, height, width = ranges.shape
+    slice_mm, *plane_mm = ranges.voxel_mm
+    voxel_mm = (slice_mm, min(PLANE_MM, plane_mm[0]), min(PLANE_MM, plane_mm[1]))
+    lines = [ceil(n * mm / fine) for n, mm, fine in
+             zip((height, width), plane_mm, voxel_mm[1:], strict=True)]  # fmt: skip
+    margin = 0 if depth == 1 else _MARGIN
+    shape = (depth + 2 * margin, lines[0], lines[1])
+    return procedural_thigh([p.thigh], [one.stream], shape, voxel_mm)[0], voxel_mm
+
+
+def _sample(ranges: Ranges, one: Draw[Params], inputs: ThighSources) -> dict[str, NDArray[Any]]:
+    """The dense arrays of one sample, a sample axis of one first."""
+    from voxelmill.kernels import shares
+
+    p, stream, grid, table = one.params, one.stream, _grid(ranges), inputs.label_table
+    rows, voxel_mm = _anatomy(ranges, one, inputs)
+    lie = p if grid.shape[0] > 1 else replace(p, rotation_y_deg=0.0, rotation_x_deg=0.0)
+    bend = mr_body.bend_displacement(ranges.bend, grid, lie, stream)
+    fine = mr_body.fine_labels(grid, lie, rows, voxel_mm, bend)
+    scene = _scene(ranges, one, inputs, grid, fine)
+    images = [_image(ranges, one, inputs, scene, i) for i in range(len(p.contrasts))]
+    made = {"image": np.concatenate(images)[None].astype(np.float16)}
+    count = len(table.classes)
+    made["label"] = shares.largest(fine, table.class_of_row, count, grid.fine)
+    if ranges.muscles:
+        every = np.arange(len(table), dtype=np.uint8)
+        made["muscle"] = shares.largest(fine, every, len(table), grid.fine)
+    if ranges.shares:
+        held = shares.shares(fine, table.class_of_row, count, grid.fine)
+        made["shares"] = held.astype(np.float16)
+    if ranges.maps:
+        made |= {name: a.astype(np.float16) for name, a in _maps(p, inputs, scene).items()}
+    return made
+
+
+def _scene(
+    ranges: Ranges,
+    one: Draw[Params],
+    inputs: ThighSources,
+    grid: Grid,
+    fine: NDArray[np.uint8],
+) -> Scene:
+    p, stream, table = one.params, one.stream, inputs.label_table
+    b1, b0, receive = mr_scan.magnet_fields(ranges.scanner, p, grid, stream)
+    b1 = b1 * _dip(p.b1_dip, fine, grid, table.row("rectus femoris"))
+    streaks = mr_body.smooth_field(
+        grid, ranges.infiltration.streak_mm, p.infiltration_log_rms, stream, "infiltration.field",
+        along_z=6.0,
+    )  # fmt: skip
+    fat = np.clip(p.infiltration_mean * np.exp(streaks - p.infiltration_log_rms**2 / 2), 0, 0.9)
+    fat_rows = np.full(len(table), -1, np.int16)
+    muscles = [i for i, tissue in enumerate(table.tissues) if tissue == _MUSCLE]
+    fat_rows[muscles] = table.row(_FAT)
+    return Scene(grid, fine, None, p.tesla, b1, b0, receive, fat.astype(np.float32), fat_rows)
+
+
+def _dip(depth: float, fine: NDArray[np.uint8], grid: Grid, rectus: int) -> NDArray[np.float32]:
+    """The fall of B1+ in the left rectus femoris, (1, z, y, x); that of a mean leg if none shows.
+
+    Source: Klupp et al. 2017 (PMC5308846).
+    """
+    part_mm = np.divide(grid.voxel_mm, grid.fine)
+    there = np.argwhere(fine[0, :, ::4, ::4] == rectus) * np.array([1, 4, 4])
+    middle = (np.array(fine.shape[1:]) - 1) / 2
+    left = there[there[:, 2] > middle[2]] if len(there) else there
+    place = left.mean(0) if len(left) else middle * [1, 0.7, 1.5]
+    axes = [
+        (((np.arange(n) + 0.5) * f - 0.5 - c) * mm / _DIP_MM) ** 2
+        for n, f, c, mm in zip(grid.shape[1:], grid.fine[1:], place[1:], part_mm[1:], strict=True)
+    ]
+    distance = axes[0][:, None] + axes[1]
+    fall = 1 - depth * np.exp(-distance / 2)
+    return np.broadcast_to(fall.astype(np.float32), (1, *grid.shape))
+
+
+def _image(
+    ranges: Ranges, one: Draw[Params], inputs: ThighSources, scene: Scene, i: int
+) -> NDArray[np.float32]:
+    """Contrast i of a sample: (1, z, y, x)."""
+    p, stream = one.params, one.stream
+    row = mr_table.row_of(p.contrasts[i])
+    name = chosen(ranges)[i]
+    slot, trains = CONTRASTS.index(name), None
+    sd = 1 / row["scale"] / row["snr"]
+    if MODES[p.mode] == PHYSICS and name in DIXON:
+        made = dixon_images(
+            ranges, p.tissues[:, 1:], inputs, scene, row, stream, sd, _ECHO_NOISE,
+            CONTRASTS.index(DIXON[0]),
+        )  # fmt: skip
+        return made[DIXON.index(name)] * np.float32(row["scale"])
+    if MODES[p.mode] == PHYSICS:
+        drawn, spectra = p.tissues[:, 1:], [t.spectrum for t in inputs.tissues]
+        pools = mr_scan.physics_pools(scene, row, drawn, _tissue_of_row(inputs), spectra)
+        names = list(inputs.tissues.by_name)
+        like = [names.index(t) for t in (tissues.WATER_LIKE, tissues.FAT_LIKE)]
+        trains = protocols.t2_weights(row, drawn, like)
+    else:
+        labels = p.labels[p.labels[:, 0] == slot][:, 1:]
+        pools = mr_random.random_pools(
+            scene, labels, ranges.intensities.cluster_mm, stream, _TEXTURE[slot]
+        )
+    image = mr_scan.acquired(
+        scene, ranges.acquisition, row, pools, sd, stream, _NOISE[slot], slot, trains
+    )
+    image = np.asarray(image) * np.float32(row["scale"])
+    if MODES[p.mode] == PHYSICS:
+        return image
+    return mr_random.to_gamma(image, mr_random.draw_gamma(ranges.intensities, stream, slot))
+
+
+def _maps(p: Params, inputs: ThighSources, scene: Scene) -> dict[str, NDArray[np.float32]]:
+    """PDFF, R2*, B0 and B1, (1, z, y, x) each; 0 where nothing is seen."""
+    values = p.tissues[:, 1:]
+    if not len(values):
+        values = inputs.tissues.draw(Stream(0, 0), p.tesla)
+    at = tissues.AT
+    pd, fat = values[:, at["pd"]], values[:, at["fat_fraction"]]
+    rate = 1000 / values[:, at["t2s_ms"]]
+    table = np.stack([pd * (1 - fat), pd * fat, pd * rate], 1)[_tissue_of_row(inputs)]
+    water, fats, rates = mr_scan.look_up(scene, table[:, None].astype(np.complex64), (1.0, 1.0))[
+        0
+    ].real
+    seen = water + fats
+    some = seen > 1e-3
+    safe = np.where(some, seen, 1)
+    pdff, r2s = (np.where(some, a / safe, 0)[None] for a in (fats, rates))
+    return {"pdff": pdff, "r2s_hz": r2s, "b0_hz": scene.b0_hz, "b1": scene.b1}
