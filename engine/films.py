@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -23,8 +24,10 @@ from voxelmill.engine.pictures import (
     resize_mask,
 )
 from voxelmill.engine.regions import Regions, read_stack
+from voxelmill.engine.sample import Field, Ragged
 
 CACHE_BYTES = 256 * 2**20  # 400 films of 512 x 512 with their regions
+HELD_BYTES_A_PIXEL = 3.3  # of a film that is kept decoded, with its regions
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Film:
 
 class Films:
     """Films by number, in the order of their ids. Pickles as its list, without what was decoded."""
+
+    noun = "film"
 
     def __init__(
         self,
@@ -141,6 +146,11 @@ class Films:
             while self._held > self.cache_bytes and len(self._cache) > 1:
                 self._held -= self._cache.popitem(last=False)[1].nbytes
             return self._cache[i, size]
+
+    def held_bytes(self, fields: Sequence[Field | Ragged]) -> int:
+        """The most that is kept of them for samples of `fields`."""
+        pixels = max((prod(f.shape) for f in fields if isinstance(f, Field)), default=0)
+        return min(int(len(self) * HELD_BYTES_A_PIXEL * pixels), self.cache_bytes)
 
     @cached_property
     def donors(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

@@ -25,6 +25,7 @@ from voxelmill.engine.label_table import LabelTable, Rows, open_table
 SHIPPED = Path(__file__).parent / "data" / "mr" / "maps"
 CACHE_BYTES = 512 * 2**20  # twenty whole heads at 1 mm
 THREADS = 4
+_READ = 6  # bytes a voxel while a map of 16 bits is read, beside what is kept
 MARGIN = 1  # voxels of background that are kept around the labels
 _NO_GRID = Grid("", (1.0, 1.0, 1.0), 0.0)
 
@@ -61,6 +62,7 @@ class MapSource:
     subject: str
     source: str = ""
     grid: Grid = _NO_GRID
+    nbytes: int = 0  # in memory, cut to its labels
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,12 @@ class LabelMaps:
             "voxel_mm": [list(s.grid.voxel_mm) for s in self.sources],
         }
 
+    @property
+    def held_bytes(self) -> int:
+        """The most that is kept of them: the cache, and a map that is being read."""
+        sizes = [s.nbytes for s in self.sources]
+        return min(sum(sizes), self.cache_bytes + max(sizes)) + _READ * max(sizes)
+
     def map(self, i: int) -> LabelMap:
         """Map `i`, from the cache or read; any thread may ask."""
         with self._lock:
@@ -207,13 +215,13 @@ def open_label_maps(
 
     def check(source: MapSource) -> tuple[MapSource, str] | str:
         try:
-            _, grid = read_map(source.path, table, inputs.anisotropy_max)
+            rows, grid = read_map(source.path, table, inputs.anisotropy_max)
             digest = sha256(source.path.read_bytes()).hexdigest()
         except (SourceError, OSError) as error:
             return f"map {source.id}: {source.path}: {error}"
         person = pattern.search(source.id) if pattern and not source.subject else None
         subject = source.subject or (person.group() if person else source.id)
-        return replace(source, subject=subject, grid=grid), digest
+        return replace(source, subject=subject, grid=grid, nbytes=crop(rows).nbytes), digest
 
     with ThreadPoolExecutor(THREADS) as pool:
         checked = list(pool.map(check, listed))

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from voxelmill.engine.description import Description
 from voxelmill.engine.device_class import device_class, versions
 from voxelmill.engine.errors import SpecError
@@ -37,7 +35,6 @@ COMPILER_BYTES = 300 << 20  # in addition where the cache of kernels is empty; i
 PARENT_BYTES = 200 << 20  # one that only listens to workers
 BATCHES_HELD = 4.5  # of a micro-batch's arrays: being rendered, waiting, being packed
 CHANNELS_HELD = 1.5  # of the bytes that the two channels hold at most in addition
-INPUT_BYTES_A_PIXEL = 3.3  # of a film that is kept decoded, with its regions
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,21 @@ class Plan:
         """Peak memory by estimate, all processes together."""
         dense = [f for f in self.description.fields if isinstance(f, Field)]
         batches = BATCHES_HELD * sum(f.nbytes for f in dense) * self.job("").batch
-        pixels = max((int(np.prod(f.shape)) for f in dense), default=0)
-        cached = len(getattr(self.inputs, "ids", ())) * INPUT_BYTES_A_PIXEL * pixels
         each = PROCESS_BYTES + batches + CHANNELS_HELD * CHANNEL_BYTES
-        each += min(cached, getattr(self.inputs, "cache_bytes", 0)) + held_bytes(self.description)
+        each += self.input_bytes + self.working_bytes + held_bytes(self.description)
         return int(each) * workers + COMPILER_BYTES + (PARENT_BYTES if workers > 1 else 0)
+
+    @property
+    def input_bytes(self) -> int:
+        """The most that a process keeps of its inputs, as these say."""
+        held = getattr(self.inputs, "held_bytes", None)
+        return int(held(self.description.fields)) if held else 0
+
+    @property
+    def working_bytes(self) -> int:
+        """What the recipe says that it holds while it renders, beside its inputs and arrays."""
+        held = getattr(self.spec.module, "working_bytes", None)
+        return int(held(self.spec.ranges)) if held else 0
 
     def job(self, path: Any, batch: int | None = None) -> Job:
         """What a process needs to make shards of this in `path`, `batch` samples at once."""
@@ -173,19 +180,38 @@ def default_samples_per_shard(fields: Sequence[Field | Ragged]) -> int:
 
 
 def _check_memory(plan: Plan) -> None:
-    need, d = plan.memory_bytes(), plan.description
-    if need <= MOST_MEMORY_BYTES:
-        return
-    fit = default_samples_per_shard(d.fields)
-    without = need - held_bytes(d)
-    if d.samples_per_shard > fit and without < MOST_MEMORY_BYTES:
-        what, cure = f"samples_per_shard {d.samples_per_shard}", f"set samples_per_shard to {fit}"
-    else:
+    """What the stages hold is bounded; what a recipe needs for a sample, by the machine alone."""
+    whole, d, working = plan.memory_bytes(), plan.description, plan.working_bytes
+    need = whole - working
+    if need > MOST_MEMORY_BYTES:
+        fit = default_samples_per_shard(d.fields)
+        without = need - held_bytes(d)
         what, cure = "a sample of these fields", "make its arrays smaller"
-    raise SpecError(
-        f"{what} would need about {need / 2**30:.1f} GiB of memory, above "
-        f"{MOST_MEMORY_BYTES / 2**30} GiB; {cure}"
-    )
+        if d.samples_per_shard > fit and without < MOST_MEMORY_BYTES:
+            what, cure = (
+                f"samples_per_shard {d.samples_per_shard}",
+                f"set samples_per_shard to {fit}",
+            )
+        raise SpecError(
+            f"{what} would need about {need / 2**30:.1f} GiB of memory, above "
+            f"{MOST_MEMORY_BYTES / 2**30} GiB; {cure}"
+        )
+    if working and whole > memory_here():
+        raise SpecError(
+            f"rendering a sample of these fields would need about {whole / 2**30:.1f} GiB of "
+            f"memory, and this machine has {memory_here() / 2**30:.1f} GiB; make its arrays "
+            "smaller, or with fewer parts, coils or the like"
+        )
+
+
+def memory_here() -> int:
+    """Bytes of memory that processes here may use: the machine's, or the container's if less."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        bound = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return whole
+    return min(whole, int(bound)) if bound.isdecimal() else whole
 
 
 def cores() -> int:

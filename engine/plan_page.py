@@ -109,7 +109,7 @@ def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) ->
     out.print(table)
     rows = [
         ("samples", f"{d.count:,}"),
-        ("inputs", f"{len(plan.inputs.ids)} films" if plan.inputs is not None else "none"),
+        ("inputs", _counted(len(plan.inputs.ids), plan) if plan.inputs is not None else "none"),
         *([("split", _split(plan))] if plan.inputs is not None else []),
         ("shards", f"{d.shards:,} of {d.samples_per_shard:,} samples"),
         ("files", f"{plan.files:,}"),
@@ -117,7 +117,7 @@ def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) ->
         (
             "peak memory",
             f"up to {plan.memory_bytes(workers) / 2**20:.0f} MiB with {workers} process"
-            f"{'es' if workers > 1 else ''} (bound {MOST_MEMORY_BYTES >> 20} MiB each)",
+            f"{'es' if workers > 1 else ''} ({_bound(plan)})",
         ),
     ]
     if seconds is not None:
@@ -132,10 +132,21 @@ def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) ->
 def _split(plan: Plan) -> str:
     return "; ".join(
         f"{p.part} {p.share:.3g}: {p.subjects} subject{'s' * (p.subjects != 1)}, "
-        f"{p.inputs} film{'s' * (p.inputs != 1)}"
+        f"{_counted(p.inputs, plan)}"
         for p in portions(plan.spec.split, plan.inputs.subjects)
         if p.share > 0
     )
+
+
+def _bound(plan: Plan) -> str:
+    bound = f"bound {MOST_MEMORY_BYTES >> 20} MiB each"
+    working = f" and {plan.working_bytes >> 20} MiB to render" if plan.working_bytes else ""
+    return bound + working
+
+
+def _counted(inputs: int, plan: Plan) -> str:
+    """`3 films`, or what else the inputs call themselves."""
+    return f"{inputs} {getattr(plan.inputs, 'noun', 'input')}{'s' * (inputs != 1)}"
 
 
 def _field_table(plan: Plan) -> Table:

@@ -1,4 +1,7 @@
-"""A contact sheet of a store: images with outlines of what is labelled, and a legend."""
+"""A contact sheet of a store: images with outlines of what is labelled, and a legend.
+
+Of volumes it shows slices, one of them tinted by its labels (see `panels`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from voxelmill.engine.errors import SpecError, StoreError
+from voxelmill.engine.panels import is_volume, mosaic, panels
 from voxelmill.engine.reader import Reader, open_store
 from voxelmill.engine.sample import Field, Ragged
 
-TILE_PX, GAP_PX, CAPTION_PX, HEADER_PX, LEGEND_PX = 400, 12, 28, 66, 60
+TILE_PX, GAP_PX, CAPTION_PX, HEADER_PX, LINE_PX = 400, 12, 28, 66, 25
 PAPER, INK, FAINT = (17, 19, 23), (232, 234, 238), (150, 156, 168)
 # Okabe-Ito with lighter darks: apart for colour-blind eyes and on grey films
 COLOURS = (
@@ -29,6 +33,7 @@ COLOURS = (
     (200, 200, 255),
 )
 
+_DARKER = (1.0, 0.6, 0.8, 0.4)
 FILL_PX = 3  # half of the gaps inside an object that an outline does not enter
 
 RGB = tuple[int, int, int]
@@ -44,8 +49,10 @@ class Outline:
 
 
 def colour_of(value: int) -> RGB:
-    """The colour of a label value; background has none."""
-    return COLOURS[(value - 1) % len(COLOURS)]
+    """The colour of a label value; background has none. Beyond ten they come again, darker."""
+    again, place = divmod(value - 1, len(COLOURS))
+    r, g, b = (round(c * _DARKER[again % len(_DARKER)]) for c in COLOURS[place])
+    return r, g, b
 
 
 def sheet(path: str | Path, output: str | Path, indices: Sequence[int]) -> int:
@@ -66,8 +73,10 @@ def sheet(path: str | Path, output: str | Path, indices: Sequence[int]) -> int:
     columns = min(6, len(there))
     rows = -(-len(there) // columns)
     width = columns * (TILE_PX + GAP_PX) + GAP_PX
-    height = HEADER_PX + rows * (TILE_PX + CAPTION_PX + GAP_PX) + LEGEND_PX
-    picture = Image.new("RGB", (max(width, 780), height), PAPER)
+    width, tiles = max(width, 780), HEADER_PX + rows * (TILE_PX + CAPTION_PX + GAP_PX)
+    legend = _legend(reader, width)
+    height = tiles + 10 + LINE_PX * max(2, 1 + max((place.line for place in legend), default=0))
+    picture = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(picture)
     _header(pen, reader, path)
     for place, i in enumerate(there):
@@ -77,7 +86,7 @@ def sheet(path: str | Path, output: str | Path, indices: Sequence[int]) -> int:
         sample = reader[i]
         picture.paste(_tile(sample, image_name, reader), (x, y))
         pen.text((x + 2, y + TILE_PX + 4), _caption(sample, i, reader), FAINT, _font(17))
-    _legend(pen, reader, height - LEGEND_PX + 10, picture.width)
+    _draw_legend(pen, legend, tiles + 10)
     picture.save(output)
     return len(there)
 
@@ -96,7 +105,9 @@ def _font(size: int) -> Any:
 
 def _image_field(reader: Reader) -> str:
     for name, field in reader.fields.items():
-        if isinstance(field, Field) and not field.is_label and len(field.shape) in (2, 3):
+        if not isinstance(field, Field) or field.is_label:
+            continue
+        if len(field.shape) in (2, 3) or is_volume(field):
             return name
     raise StoreError(f"{reader.path} holds no image to show")
 
@@ -155,6 +166,9 @@ def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _tile(sample: dict[str, Any], image_name: str, reader: Reader) -> Image.Image:
+    field = reader.fields[image_name]
+    if isinstance(field, Field) and is_volume(field):
+        return _volume(sample, image_name, reader)
     grey = _flat(sample[image_name])
     if grey.dtype != np.uint8:
         low, high = np.percentile(grey, (0.5, 99.5))
@@ -174,12 +188,26 @@ def _tile(sample: dict[str, Any], image_name: str, reader: Reader) -> Image.Imag
     return tile
 
 
+def _volume(sample: dict[str, Any], image_name: str, reader: Reader) -> Image.Image:
+    """Slices of a volume, in proportion where the ranges of its spec have `voxel_mm`."""
+    shape = sample[image_name].shape[-3:]
+    labels = [
+        name for name, f in reader.fields.items()
+        if isinstance(f, Field) and f.is_label and f.shape == shape
+    ]  # fmt: skip
+    label = sample[labels[0]] if labels else None
+    voxel_mm = reader.description.spec.get("ranges", {}).get("voxel_mm", (1.0, 1.0, 1.0))
+    colours = {value: colour_of(value) for value in range(1, 256)}
+    return mosaic(panels(sample[image_name], label, voxel_mm), TILE_PX, PAPER, colours)
+
+
 def _caption(sample: dict[str, Any], index: int, reader: Reader) -> str:
     parts = [f"{index}"]
     columns = reader.description.columns
     for column, value in zip(columns, sample.get("params", ()), strict=True):
-        if column.name == "input":
-            parts.append(column.categories[int(value)])
+        if column.categories and column.name != "subject":
+            word = column.categories[int(value)]
+            parts += [word] * (word != "none")
     if "objects" in sample:
         n = len(sample["objects"])
         parts.append("no object" if n == 0 else f"{n} object{'s' if n > 1 else ''}")
@@ -193,20 +221,39 @@ def _header(pen: ImageDraw.ImageDraw, reader: Reader, path: str | Path) -> None:
     pen.text((GAP_PX + 2, 39), text, FAINT, _font(17))
 
 
-def _legend(pen: ImageDraw.ImageDraw, reader: Reader, y: int, width: int) -> None:
+@dataclass(frozen=True)
+class _Entry:
+    """A word of the legend, where it stands, and its colour if it has one."""
+
+    text: str
+    x: int
+    line: int
+    colour: RGB | None = None
+
+
+def _legend(reader: Reader, width: int) -> list[_Entry]:
+    """The classes of the first label map, in lines of `width`."""
     labels = next((v for v in reader.labels.values() if v), {})
-    x = GAP_PX + 2
-    for value, name in labels.items():
-        if not int(value):
-            continue
-        step = 40 + int(pen.textlength(name, _font(18)))
-        if x + step > width:
-            x, y = GAP_PX + 2, y + 25
-        pen.rectangle((x, y + 3, x + 16, y + 18), outline=colour_of(int(value)), width=3)
-        pen.text((x + 23, y), name, INK, _font(18))
-        x += step
+    words: list[tuple[str, RGB | None]] = [
+        (name, colour_of(int(value))) for value, name in labels.items() if int(value)
+    ]
     if "amodal" in reader.fields:
-        hint = "dotted: hidden under a later object"
-        if x + pen.textlength(hint, _font(17)) > width:
-            x, y = GAP_PX + 2, y + 25
-        pen.text((x + 8, y), hint, FAINT, _font(17))
+        words.append(("dotted: hidden under a later object", None))
+    x, line, made = GAP_PX + 2, 0, []
+    for text, colour in words:
+        step = 40 + int(_font(18).getlength(text))
+        if x + step > width:
+            x, line = GAP_PX + 2, line + 1
+        made.append(_Entry(text, x, line, colour))
+        x += step
+    return made
+
+
+def _draw_legend(pen: ImageDraw.ImageDraw, legend: Sequence[_Entry], y: int) -> None:
+    for entry in legend:
+        x, top = entry.x, y + LINE_PX * entry.line
+        if entry.colour is None:
+            pen.text((x + 8, top), entry.text, FAINT, _font(17))
+        else:
+            pen.rectangle((x, top + 3, x + 16, top + 18), outline=entry.colour, width=3)
+            pen.text((x + 23, top), entry.text, INK, _font(18))

@@ -1,5 +1,6 @@
 """Whose thighs: made-up persons, and those of muscle maps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ from voxelmill.engine.errors import SourceError
 from voxelmill.engine.label_maps import MapInputs, open_label_maps
 from voxelmill.engine.label_table import LabelTable, open_table
 from voxelmill.engine.recipes.mr_inputs import read_tissues
+from voxelmill.engine.sample import Field, Ragged
 from voxelmill.engine.thigh_tissues import ThighMaps
 from voxelmill.engine.tissues import Tissues
 
@@ -72,6 +74,10 @@ class ThighSources:
     def cache_bytes(self) -> int:
         """The most that is held of maps."""
         return 0 if self.maps is None else self.maps.cache_bytes
+
+    def held_bytes(self, fields: Sequence[Field | Ragged]) -> int:
+        """The most that is kept of maps, whatever the samples."""
+        return self.cache_bytes
 
     def table(self) -> dict[str, list[Any]]:
         """What a store records of the maps."""
