@@ -1,5 +1,7 @@
 """Rows: what k-space does to an image: ringing, shifts, ghosts, movement, distortion, blur."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ def _blob(ny: int, nx: int, y: float, x: float, width: float) -> NDArray[np.floa
     return np.exp(-((yy - y) ** 2 + (xx - x) ** 2) / (2 * width**2))
 
 
-def _worst(made: NDArray[np.generic], wanted: NDArray[np.generic], note: str = "") -> Measured:
+def _worst(made: NDArray[Any], wanted: NDArray[Any], note: str = "") -> Measured:
     return Measured(float(np.abs(made - wanted).max()), 0, SINGLE, note)
 
 
@@ -145,11 +147,11 @@ def _distortion() -> Measured:
     image = _picture("distort", (1, 1, 1, 20, 64))
     image[..., :12], image[..., -12:] = 0, 0
     stretch = 0.25  # pixels a pixel
-    b0 = np.broadcast_to(np.float32(8 * (np.arange(64) - 31.5)), (1, 1, 20, 64))
-    made = distort.distort(image, np.ascontiguousarray(b0), np.float32([stretch / 8]))
+    b0 = np.broadcast_to(8 * (np.arange(64, dtype=np.float32) - 31.5), (1, 1, 20, 64))
+    made = distort.distort(image, np.ascontiguousarray(b0), np.array([stretch / 8], np.float32))
     kept = np.abs(made.sum(-1) - image.sum(-1)).max()
     flat = np.ones_like(image)
-    thinned = distort.distort(flat, np.ascontiguousarray(b0), np.float32([stretch / 8]))
+    thinned = distort.distort(flat, np.ascontiguousarray(b0), np.array([stretch / 8], np.float32))
     thin = np.abs(thinned[..., 16:48] - 1 / (1 + stretch)).max()
     return Measured(float(max(kept, thin)), 0, SINGLE, "sums of lines; brightness by the Jacobian")
 

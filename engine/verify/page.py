@@ -39,12 +39,12 @@ def number(value: float, digits: int = 6) -> str:
 def print_report(report: Report, out: Console) -> None:
     """A table of all rows, what went wrong in words, and the verdict."""
     wide = out.width >= WIDE
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, expand=wide)
     table.add_column("row", no_wrap=True)
-    for title in ("measured", "expected", "tolerance", ""):
-        table.add_column(title, justify="right", no_wrap=True)
+    for title, width in (("measured", 11), ("expected", 9), ("tolerance", 9), ("", 4)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
     if wide:
-        table.add_column("what it looks at", no_wrap=True, overflow="ellipsis")
+        table.add_column("what it looks at", no_wrap=True, overflow="ellipsis", ratio=1)
     for o in report.outcomes:
         r = o.result
         figures = (number(r.measured), number(r.expected), number(r.tolerance, 1))

@@ -53,7 +53,8 @@ def _known_answers() -> Measured:
         made = philox(np.array([counter], np.uint32), key)[0]
         wrong += int((made != np.array(words, np.uint32)).sum())
         wrong += sum(
-            int(a) != b for a, b in zip(compiled(*np.uint32(counter + key)), words, strict=True)
+            int(a) != b
+            for a, b in zip(compiled(*map(np.uint32, counter + key)), words, strict=True)
         )
     return Measured(wrong, 0, 0, "words, in NumPy and compiled")
 
@@ -81,7 +82,7 @@ def _rician() -> Measured:
     from voxelmill.kernels.noise import rician
 
     shape = (len(SNR), 1, 32, 64, 96)
-    image = np.broadcast_to(np.float32(SNR)[:, None, None, None, None], shape)
+    image = np.broadcast_to(np.array(SNR, np.float32)[:, None, None, None, None], shape)
     sd = np.ones(len(SNR), np.float32)
     made = rician(np.ascontiguousarray(image), sd, keys(*(f"rician.{a}" for a in SNR)))
     worst = 0.0
@@ -108,7 +109,7 @@ def _parts() -> Measured:
     from voxelmill.kernels.noise import add_complex
 
     image = np.zeros((2, 3, 16, 32, 40), np.complex64)
-    add_complex(image, np.float32([1, 1]), keys("parts.0", "parts.1"))
+    add_complex(image, np.ones(2, np.float32), keys("parts.0", "parts.1"))
     a, b = (image[n].astype(np.complex128) for n in (0, 1))
     pairs = (
         (a.real, a.imag), (a.real, b.real), (a[0].real, a[1].real), (a[0].imag, a[2].imag),

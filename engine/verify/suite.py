@@ -10,7 +10,7 @@ from voxelmill.engine.errors import SpecError
 from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.verify.rows import Outcome, Row, checked, run
 
-MODULES = ("golden", "closed_forms", "trains", "randomness", "encoding")
+MODULES = ("golden", "closed_forms", "trains", "randomness", "encoding", "contrast")
 PEERS = "peers"
 
 

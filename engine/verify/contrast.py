@@ -1,0 +1,70 @@
+"""Rows: which tissue is brighter than which, in each family of protocols, in nearly every draw."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.engine import protocols, tissues
+from voxelmill.engine.draw import Fixed, Stream, Uniform
+from voxelmill.engine.protocols import (
+    DoubleInversion,
+    FastSpinEcho,
+    InversionFse,
+    Mprage,
+    Protocol,
+    SpinEcho,
+)
+from voxelmill.engine.verify.rows import Measured, Row
+
+DRAWS, TESLA = 64, 3.0
+ODD = 3  # draws that may differ: tissues scatter, and some protocols null where another tissue is
+FAT, MUSCLE, BONE = "subcutaneous fat", "skeletal muscle", "cortical bone"
+WHITE, GREY, FLUID = "white matter", "grey matter", "csf"
+FLAIR = InversionFse(
+    tr_ms=Uniform(8500, 9500), ti_ms=Uniform(2400, 2500), te_ms=Uniform(90, 130),
+    echoes=Fixed(16),
+)  # fmt: skip
+ORDERS: Sequence[tuple[str, str, Protocol, tuple[str, ...]]] = (
+    ("t1", "T1-weighted spin echo", SpinEcho(), (FAT, MUSCLE, BONE)),
+    ("t2", "T2-weighted fast spin echo", FastSpinEcho(), (FAT, MUSCLE, BONE)),
+    ("t2_brain", "T2-weighted fast spin echo", FastSpinEcho(), (FLUID, GREY, WHITE)),
+    ("stir", "short inversion time", InversionFse(), (MUSCLE, FAT)),
+    ("flair", "long inversion time", FLAIR, (GREY, FLUID)),
+    ("double_inversion", "two inversions", DoubleInversion(), (GREY, WHITE)),
+    ("double_inversion_fluid", "two inversions", DoubleInversion(), (GREY, FLUID)),
+    ("mprage", "MPRAGE", Mprage(), (WHITE, GREY, FLUID)),
+)
+
+
+def magnitudes(protocol: Protocol, names: Sequence[str], index: int) -> NDArray[np.float64]:
+    """Of the tissues `names` in one draw of everything, B1 as nominal."""
+    stream, known = Stream(5, index), tissues.open_tissues()
+    table = known.draw(stream, TESLA)
+    row = protocols.draw_protocol(protocol, stream, 0, TESLA)
+    all_names = list(known.by_name)
+    chosen = [all_names.index(name) for name in names]
+    spectra = [known.by_name[name].spectrum for name in names]
+    made = protocols.signals(row, table[chosen], spectra, np.ones(1), TESLA)
+    return np.abs(made.sum(-1))[:, 0]
+
+
+def _order(protocol: Protocol, names: tuple[str, ...]) -> Measured:
+    wrong = sum(
+        bool((np.diff(magnitudes(protocol, names, index)) >= 0).any()) for index in range(DRAWS)
+    )
+    return Measured(wrong, 0, ODD, f"draws of {DRAWS} in another order: {' > '.join(names)}")
+
+
+def verify_rows() -> list[Row]:
+    """A row an order."""
+    return [
+        Row(
+            f"contrast.{name}",
+            f"{title} at 3 T: {' > '.join(names)}",
+            "the brighter tissue is the one that radiologists see brighter",
+            partial(_order, protocol, names),
+        )
+        for name, title, protocol, names in ORDERS
+    ]
