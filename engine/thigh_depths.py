@@ -26,7 +26,7 @@ from voxelmill.engine.thigh_outline import (
 from voxelmill.engine.thigh_shape import check_plane
 from voxelmill.kernels import thigh as kernel
 
-PLANE_MM = 0.8  # voxels of the depths in the plane: a cortex of 1.3 mm is a closed ring in them
+PLANE_MM = 0.8  # voxels of the depths in the plane: the thinnest cortex is a closed ring in them
 CLOSE_MM = 22.0  # gaps between muscles up to twice this are inside the fascia
 SKIN_CLOSE_MM = 60.0  # hollows up to twice this are filled with fat under a smooth skin
 LEAST_FILLED = 0.62  # of the fascia's inside that labels fill in a slice that is kept

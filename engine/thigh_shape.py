@@ -23,9 +23,9 @@ from voxelmill.kernels import thigh as kernel
 
 Floats = NDArray[np.float64]
 SIDES = {"right": -1, "left": 1}  # the direction of x, patient left, that is lateral
-MIN_SHELL_VOXELS = 1.5  # a ring of fewer is open along diagonals
 
-LEAST_SHELL_MM = 1.3
+LEAST_SHELL_MM = 1.9
+LEAST_RING_MM = 1.0  # of whole voxels between marrow and what is outside, in every slice
 SHAPE_FILE = Path(__file__).parent / "data" / "mr" / "thigh_shape.yaml"
 
 
@@ -66,12 +66,13 @@ def procedural_thigh(
 
 
 def check_plane(voxel_mm: tuple[float, float, float]) -> None:
-    """Raise ValueError where the thinnest cortex would not be a closed ring of voxels."""
-    most = LEAST_SHELL_MM / MIN_SHELL_VOXELS
+    """Raise ValueError where the thinnest cortex might not hold LEAST_RING_MM of whole voxels."""
+    most = LEAST_SHELL_MM - LEAST_RING_MM - 0.05  # depths are right to first order
     if max(voxel_mm[1:]) > most:
         raise ValueError(
-            f"voxels of {voxel_mm[1]:g} x {voxel_mm[2]:g} mm are too wide for a cortex of "
-            f"{LEAST_SHELL_MM} mm to be a closed ring; make the map at {most:.2f} mm or finer"
+            f"voxels of {voxel_mm[1]:g} x {voxel_mm[2]:g} mm are too wide for the thinnest cortex, "
+            f"{LEAST_SHELL_MM} mm, to be a ring of {LEAST_RING_MM:g} mm of whole voxels; make the "
+            f"map at {most:.2f} mm or finer"
         )
 
 
@@ -91,7 +92,8 @@ def scene(
         shift = 0.0
         if len(sides) == 2:  # half the air, and what lies on the inner side of the centre
             outer = params.radius_mm * (1 + 0.5 * SIDES[side] * params.asymmetry)
-            shift = SIDES[side] * (outer + 1.2 * params.fat_mm + params.gap_mm / 2)
+            room = outer + 1.2 * params.fat_mm + params.gap_mm / 2
+            shift = SIDES[side] * max(room, _inner_mm(legs, side) + params.skin_mm + 1)
         for table, y, x in ((legs, 0, 1), (legs, 2, 3), (vessels, 0, 1)):
             table[..., y] += middle[0]
             table[..., x] += middle[1] + shift
@@ -186,12 +188,25 @@ def fat_layers(
     legs[:, kernel.STREAK] = 0.25 * params.infiltration / more
 
 
+_ANGLES = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+
+
+def _around(legs: Floats, first: int) -> Floats:
+    """(slice, angle) a series at _ANGLES."""
+    waves = [np.ones_like(_ANGLES)]
+    waves += [wave(k * _ANGLES) for k in (1, 2, 3) for wave in (np.cos, np.sin)]
+    return np.asarray(legs[:, first : first + kernel.SERIES] @ np.stack(waves))
+
+
 def _reach(legs: Floats) -> Floats:
     """(slice,) farther from the centre than any skin."""
-    t = np.linspace(0, 2 * np.pi, 90, endpoint=False)
-    waves = np.stack([np.ones_like(t), *(f(k * t) for k in (1, 2, 3) for f in (np.cos, np.sin))])
-    ends = legs[:, kernel.HULL : kernel.HULL + 7] + legs[:, kernel.THICKNESS : kernel.THICKNESS + 7]
-    return np.asarray((ends @ waves).max(1) * 1.05 + 1)
+    ends = _around(legs, kernel.HULL) + _around(legs, kernel.THICKNESS)
+    return np.asarray(ends.max(1) * 1.05 + 1)
+
+
+def _inner_mm(legs: Floats, side: str) -> float:
+    """How far the fascia reaches from its centre to the other leg, in the slice where it does."""
+    return float((_around(legs, kernel.HULL) * np.cos(_ANGLES) * -SIDES[side]).max())
 
 
 def _muscles(
