@@ -21,6 +21,14 @@ PACKAGES = [
     *("numpy", "numba", "zstandard", "opencv-python-headless", "scikit-image", "torch", "zarr"),
     *("mosaicml-streaming", "litdata", "webdataset", "grain", "array_record", "h5py", "datasets"),
 ]
+SENTENCES = {  # of cases with a table of their own
+    "idle": "PyTorch, steps of 5 ms ({step}, {store} masks): idle {idle_share:.1%} of the time.",
+    "first": "First batch of 10^6 samples in 1,000 shards: {first_batch_ms} ms.",
+    "import": "`import {module}`: {import_ms} ms beyond NumPy.",
+    "memory": "Memory over {minutes:g} minutes ({batches:,} batches of {batch_mb:g} MB): "
+    "{first_tenth_mb} MB in the first tenth, {last_tenth_mb} MB in the last, {most_mb} MB at most; "
+    "batches in flight and caches may take {bound_mb} MB.",
+}
 HIDDEN = {"table", "load", "note", "bound", "limit"}  # of every case alike, or said in words
 
 
@@ -64,21 +72,13 @@ def table(run):
     """Markdown of a run: said how, then a table of its cases."""
     load = "" if run["load"] is None else f", load at most {run['load']}"
     lines = [f"{run['date']} UTC, {run['machine']}{load}. `{run['command']}`", ""]
-    rest = [c for c in run["cases"] if c.get("table") not in ("reader", "idle", "memory", "first")]
+    rest = [c for c in run["cases"] if c.get("table") not in ("reader", *SENTENCES)]
     for workload in dict.fromkeys(c["workload"] for c in run["cases"] if "workload" in c):
         mine = [c for c in run["cases"] if c.get("workload") == workload]
         lines += [f"**{workload}**", "", *_reader(mine), ""]
     for c in run["cases"]:
-        if c.get("table") == "idle":
-            lines += [f"PyTorch, steps of 5 ms: idle {c['idle_share']:.1%} of the time.", ""]
-        if c.get("table") == "first":
-            lines += [f"First batch of 10^6 samples in 1,000 shards: {c['first_batch_ms']} ms.", ""]
-        if c.get("table") == "memory":
-            lines += [
-                f"Memory over {c['minutes']:g} minutes: {c['first_tenth_mb']} MB in the first "
-                f"tenth, {c['last_tenth_mb']} MB in the last, {c['most_mb']} MB at most.",
-                "",
-            ]
+        if c.get("table") in SENTENCES:
+            lines += [SENTENCES[c["table"]].format(**c), ""]
     if rest:
         lines += [*_general(rest), ""]
     return "\n".join(lines)

@@ -269,14 +269,40 @@ def test_cold(benchmark, folder, shuffle):
     benchmark.extra_info["warm_over_cold_read"] = round(statistics.median(sequential) / warm, 1)
 
 
-def test_torch_idle(benchmark, folder):
-    """What share of its time a trainer with steps of 5 ms waits for batches, in PyTorch."""
-    to_torch = pytest.importorskip("voxelmill.engine.to_torch")
-    path = workloads.write_store(folder / "s.zarr", arrays_of("films")[0], "zstd")
-    idle = []
+def slept(step_s):
+    """A step of a trainer that waits for its GPU: no core is used."""
+    time.sleep(step_s)
+
+
+def computed(step_s):
+    """A step on one core of this machine, most of it without the GIL."""
+    import torch
+
+    one, end = torch.ones(192, 192), time.perf_counter() + step_s
+    while time.perf_counter() < end:
+        one @ one
+
+
+STEPS = {"sleeping": slept, "computing": computed}
+
+
+@pytest.mark.parametrize("labels", ["raw", "zstd"])
+@pytest.mark.parametrize("step", STEPS)
+def test_torch_idle(benchmark, folder, labels, step):
+    """What share of its time a trainer with steps of 5 ms waits for batches, in PyTorch.
+
+    A step sleeps, as a trainer does whose work is on a GPU, or computes, as one whose own thread
+    keeps a core busy. Waiting is all time in `next`, and in dropping the batch before, from the
+    first batch on (files are opened for that one), over epochs of 64 batches.
+    """
+    torch = pytest.importorskip("torch")
+    from voxelmill.engine.to_torch import TorchStream
+
+    path = workloads.write_store(folder / "s.zarr", arrays_of("films")[0], labels)
+    work, idle, threads = STEPS[step], [], torch.get_num_threads()
 
     def run():
-        stream, waited, start = to_torch.TorchStream(open_store(path), BATCH), 0.0, None
+        stream, waited, start = TorchStream(open_store(path), BATCH), 0.0, None
         for epoch in range(IDLE_EPOCHS):
             stream.set_epoch(epoch)
             batches = iter(stream)
@@ -290,45 +316,38 @@ def test_torch_idle(benchmark, folder):
                     waited += now - asked
                 if batch is None:
                     break
-                time.sleep(0.005)
+                work(0.005)
         idle.append(waited / (time.perf_counter() - start))
 
-    benchmark.pedantic(run, rounds=3)
-    benchmark.extra_info.update(table="idle", idle_share=round(statistics.median(idle), 4))
-    print(f"\nidle: {statistics.median(idle):.4f}")
-
-
-def test_first_batch_of_a_million(benchmark, folder):
-    """Opening 10^6 samples in 1,000 shards and reading a shuffled batch of 32.
-
-    The shards are one file under a thousand names (64 x 64 uint8), each with its own commit record,
-    so that the indexes of 32 shards are read as ever.
-    """
-    path = workloads.write_million(folder / "million.zarr")
-    firsts = []
-
-    def run():
-        firsts.append(next(open_store(path).batches(BATCH, seed=len(firsts)))["image"].shape)
-
-    benchmark.pedantic(run, rounds=9)
-    assert set(firsts) == {(BATCH, 64, 64)}
-    if benchmark.stats is not None:
-        ms = round(1000 * benchmark.stats.stats.median, 1)
-        benchmark.extra_info.update(table="first", first_batch_ms=ms)
-        print(f"\nfirst batch: {ms} ms")
+    torch.set_num_threads(1)
+    try:
+        benchmark.pedantic(run, rounds=3)
+    finally:
+        torch.set_num_threads(threads)
+    benchmark.extra_info.update(
+        table="idle",
+        store=labels,
+        step=step,
+        idle_share=round(statistics.median(idle), 4),
+        load=os.getloadavg()[0],
+    )
+    print(f"\nidle, {step}, {labels}: {statistics.median(idle):.4f}")
 
 
 _WATCHED = """
-import json, sys, time
+import itertools, json, sys, time
 from pathlib import Path
 from voxelmill.engine.reader import open_store
+from voxelmill.engine.to_torch import TorchStream
 
 def anonymous_mb():
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(x.split()[1]) / 1024 for x in lines if x.startswith("RssAnon"))
+    return next(int(x.split()[1]) * 1024 / 1e6 for x in lines if x.startswith("RssAnon"))
 
 before, seen, end = anonymous_mb(), [], time.monotonic() + 60 * float(sys.argv[2])
-for number, batch in enumerate(open_store(sys.argv[1]).batches(32, epochs=None)):
+stream = TorchStream(open_store(sys.argv[1]), int(sys.argv[3]), ahead=int(sys.argv[4]))
+batches = (batch for epoch in itertools.count() for batch in stream)
+for number, batch in enumerate(batches):
     if number % 32 == 0:
         seen.append(anonymous_mb() - before)
         if time.monotonic() > end:
@@ -338,21 +357,31 @@ print(json.dumps([number, seen]))
 
 
 def test_memory(benchmark, folder):
-    """Memory that no file stands behind, of a process in which epochs go by; above its start."""
-    path = workloads.write_store(folder / "s.zarr", arrays_of("films")[0], "zstd")
-    words = [sys.executable, "-c", _WATCHED, str(path), str(MINUTES)]
+    """Memory that no file stands behind, of a process in which epochs go by; above its start.
+
+    The bound: `ahead` batches, the one that was handed over and the one before, which is held till
+    then; and what a reader keeps at most of indexes and of small arrays, 64 MiB each.
+    """
+    pytest.importorskip("torch")
+    arrays, ahead = arrays_of("films")[0], 4
+    path = workloads.write_store(folder / "s.zarr", arrays, "zstd")
+    words = [sys.executable, "-c", _WATCHED, *map(str, (path, MINUTES, BATCH, ahead))]
     done = benchmark.pedantic(
         lambda: subprocess.run(words, capture_output=True, text=True, check=False), rounds=1
     )
     assert not done.returncode, done.stderr
     batches, seen = json.loads(done.stdout)
     tenth = max(1, len(seen) // 10)
+    batch_mb = BATCH * sum(a[0].nbytes for a in arrays.values()) / 1e6
     benchmark.extra_info.update(
         table="memory",
         minutes=MINUTES,
         batches=batches,
+        batch_mb=round(batch_mb, 1),
+        bound_mb=round((ahead + 2) * batch_mb + 2 * (64 << 20) / 1e6, 1),
         first_tenth_mb=round(max(seen[:tenth]), 1),
         last_tenth_mb=round(max(seen[-tenth:]), 1),
         most_mb=round(max(seen), 1),
+        load=os.getloadavg()[0],
     )
     print(f"\nmemory: {benchmark.extra_info}")

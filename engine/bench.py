@@ -15,6 +15,7 @@ import numpy as np
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.gather import gather_rate
 from voxelmill.engine.reader import Reader, open_store
+from voxelmill.engine.recycled import Recycled
 from voxelmill.engine.sample import Field, Rows
 
 _GATHERED_BYTES = 512 << 20  # more than any cache holds
@@ -94,7 +95,7 @@ def bench_store(
         gather_per_s=limit,
         gather_share=rate / limit,
         step_ms=step_ms,
-        stalled_share=_stalled(_batches(first, batch, 9), step_ms / 1000, seconds / 5),
+        stalled_share=_stalled(first, batch, step_ms / 1000, seconds / 5),
     )
 
 
@@ -173,9 +174,15 @@ def _rate(batches: Callable[[], Iterator[Any]], batch: int, seconds: float) -> f
     return done / (time.perf_counter() - start)
 
 
-def _stalled(batches: Callable[[], Iterator[Any]], step_s: float, seconds: float) -> float:
-    """The share of time waited for batches, after the first one, between steps of `step_s`."""
-    found, waited = batches(), 0.0
+def _stalled(reader: Reader, batch: int, step_s: float, seconds: float) -> float:
+    """The share of time waited for batches, after the first one, between steps of `step_s`.
+
+    They are read as `engine.to_torch` reads them.
+    """
+    dense = [f for f in reader.fields.values() if isinstance(f, Field)]
+    out: Any = Recycled({f.name: ((batch, *f.shape), np.dtype(f.dtype)) for f in dense})
+    found, waited = reader.batches(batch, seed=9, epochs=None, out=out), 0.0
+    found.read_on()
     next(found)
     start = time.perf_counter()
     while time.perf_counter() - start < seconds:

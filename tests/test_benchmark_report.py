@@ -10,6 +10,16 @@ import pytest
 REPORT = Path(__file__).resolve().parents[1] / "benchmarks" / "report.py"
 
 
+MEMORY = {
+    "minutes": 0.1,
+    "batch_mb": 16.8,
+    "bound_mb": 99.5,
+    "first_tenth_mb": 1.5,
+    "last_tenth_mb": 2.5,
+    "most_mb": 3.5,
+}
+
+
 def case(name, median, **extra):
     stats = {"rounds": 3, "median": median, "q1": median * 0.9, "q3": median * 1.1}
     return {"name": name, "fullname": f"benchmarks/test_x.py::{name}", "stats": stats} | {
@@ -30,7 +40,10 @@ def run(tmp_path):
         case("test_ours[a]", 1.0, **rate(9_000, store="raw", how="first-later")),
         case("test_cold[shard]", 1.0, **rate(4_000, store="raw", how="cold, shard")),
         case("test_peer[p]", 1.0, **rate(3_000, peer="p", workers=2, shuffle="exact")),
-        case("test_idle", 1.0, table="idle", idle_share=0.0123),
+        case("test_idle", 1.0, table="idle", idle_share=0.0123, step="sleeping", store="raw"),
+        case("test_first", 0.1, table="first", first_batch_ms=12.5),
+        case("test_import[a]", 0.1, table="import", module="a.b", import_ms=77),
+        case("test_memory", 6.0, table="memory", batches=1234, **MEMORY),
         case("test_draw[fine]", 0.00123, us_each=2.5, stages={"a": 1}),
     ]
     file = tmp_path / "run.json"
@@ -54,7 +67,11 @@ def test_tables_say_when_where_and_how(run):
         "| **voxelmill**, raw masks, cold, shard | shard | 4,000 | 2.00 | 40% of sequential |"
         in out
     )
-    assert "idle 1.2% of the time" in out
+    assert "steps of 5 ms (sleeping, raw masks): idle 1.2% of the time" in out
+    assert "First batch of 10^6 samples in 1,000 shards: 12.5 ms." in out
+    assert "`import a.b`: 77 ms beyond NumPy." in out
+    assert "Memory over 0.1 minutes (1,234 batches of 16.8 MB): 1.5 MB in the first tenth" in out
+    assert "2.5 MB in the last, 3.5 MB at most; batches in flight and caches may take 99.5" in out
     assert "| draw[fine] | 1.23 ms | 3 | 2.5 |" in out
 
 
