@@ -88,7 +88,7 @@ def _prepare(n, z, y, x0, x1, keys, mix, differ, out, fine, fields, taps, low, p
             mix[2, i] = texture[n, zz, yy, x + i]
 
 
-@body
+@inlined
 def _fill_run(n, z, y, x, first, last, key, out, table, fat_rows, mix):
     """Voxels first..last of a line from x on: all of one row in one B1 bin."""
     row, k, zero, one = uint64(key & 255), uint64(key >> 8), uint64(0), uint64(1)
@@ -128,7 +128,7 @@ def _of_row(into, which, table, n, row, k, t, f, fat_row):
             into[which, j] = own + f * (_signal(table, n, uint64(fat_row), k, t, j) - own)
 
 
-@body
+@inlined
 def _mix_voxel(n, z, y, x, key, mix, i, out, fine, table, shares, fat_rows, around, sums, taps):
     """A voxel of several rows; around, sums: scratch for its parts and for three signals."""
     fz, fy = fine.shape[1] // out.shape[2], fine.shape[2] // out.shape[3]
