@@ -1,1 +1,1 @@
-"""JAX/Flax networks, losses, samplers, training loops; empty until the first learned recipe."""
+"""JAX/Flax networks, losses, training loops; they know no file but weights."""

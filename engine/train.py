@@ -1,0 +1,215 @@
+"""Train a segmentation network on stores, and score it on others: `voxelmill train`.
+
+This opens stores and hands iterators of batches to `voxelmill.models`, which know no store.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.engine.draw import ranged
+from voxelmill.engine.errors import SpecError
+from voxelmill.engine.reader import Reader, open_store
+from voxelmill.engine.spec_build import build
+from voxelmill.engine.spec_yaml import Problems, override, parse
+from voxelmill.engine.training_batches import Change, Source, TrainingBatches, source
+
+Told = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Network:
+    """How large the U-Net is: see `voxelmill.models.unet`."""
+
+    width: int = ranged(24, "channels of the first level, a multiple of 8", low=8, high=512)
+    levels: int = ranged(4, "sizes of image, each half of the one before", low=1, high=8)
+    fold: int = ranged(2, "voxels a side that become channels at the entry", low=1, high=4)
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What of an image is kept: labels by name, and voxels around them; no names: all of it."""
+
+    near: tuple[str, ...] = ()
+    margin: int = ranged(2, "around these labels", low=0, high=64, unit="voxels")
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """What `voxelmill train` reads; paths start at the spec.
+
+    classes: name of a class -> names in the label tables of the stores; the first is the rest,
+    which is not scored. test: stores that are only scored. minutes: of training, at most.
+    """
+
+    stores: tuple[str, ...]
+    classes: dict[str, tuple[str, ...]]
+    test: tuple[str, ...] = ()
+    weights: tuple[float, ...] | None = None
+    split: str | None = None
+    image: str = "image"
+    label: str = "label"
+    keep: Keep = Keep()
+    crop: dict[str, int] | None = None
+    flip: tuple[str, ...] = ()
+    gamma_log_sd: float = ranged(0.0, "of the exponent of the image", low=0, high=1)
+    batch: int = ranged(1, "samples a step", low=1, high=4096)
+    steps: int = ranged(2000, "of training", low=1, high=10**8)
+    rate: float = ranged(2e-3, "the highest learning rate", low=1e-8, high=1)
+    minutes: float = ranged(20.0, "of training at most", low=0.001, high=1e6, unit="min")
+    seed: int = ranged(0, "of the order, of what is varied, and of the weights", low=0)
+    network: Network = Network()
+
+
+def read_train_spec(path: str | Path, overrides: Sequence[str] = ()) -> TrainSpec:
+    """The training spec of a YAML file; SpecError tells all its mistakes, with their places."""
+    file, problems = Path(path), Problems()
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot read this spec: {error}") from error
+    root = parse(text, str(path), problems)
+    if root is None:
+        problems.raise_any()
+        raise SpecError(f"{path}: nothing to read")
+    for item in overrides:
+        override(root, item, problems)
+    spec: TrainSpec | None = build(TrainSpec, None, root, "", problems)
+    problems.raise_any()
+    if spec is None:
+        raise SpecError(f"{path}: nothing to read")
+    if not spec.stores or len(spec.classes) < 2:
+        raise SpecError(f"{path}: at least one store and two classes are needed")
+    return spec
+
+
+def run(
+    spec: TrainSpec,
+    out: str | Path,
+    folder: str | Path = ".",
+    *,
+    every_s: float = 60.0,
+    told: Told = lambda step, loss: None,
+) -> dict[str, Any]:
+    """Train by `spec` in the folder `out`, and score; goes on where an earlier run was killed.
+
+    Writes checkpoint.safetensors, weights.safetensors and result.json, whose content it returns:
+    steps, seconds, loss, and a row for each sample of the test stores. folder: where the paths of
+    the spec start.
+    """
+    import jax
+    from flax import nnx
+
+    from voxelmill.models.training import Schedule, save_network, train
+    from voxelmill.models.unet import Size, UNet
+
+    place, base = Path(out), Path(folder)
+    sources = [open_source(base / store, spec) for store in spec.stores]
+    tests = [open_source(base / store, spec) for store in spec.test]
+    size = Size(len(sources[0].axes), 1, len(spec.classes), spec.network.width,
+                spec.network.levels, spec.network.fold)  # fmt: skip
+    low, high = spec.seed & 0xFFFFFFFF, spec.seed >> 32  # a key alone would cut the seed
+    key = jax.random.fold_in(jax.random.key(low), high & 0xFFFFFFFF)
+    network = UNet(size, rngs=nnx.Rngs(key))
+    change = Change(spec.flip, spec.gamma_log_sd)
+    batches = TrainingBatches(sources, spec.weights, size=spec.batch, seed=spec.seed,
+                              crop=spec.crop, split=spec.split, change=change)  # fmt: skip
+    schedule = Schedule(spec.steps, spec.rate, seconds=60 * spec.minutes)
+    checkpoint = place / "checkpoint.safetensors"
+    try:
+        done = train(network, batches, schedule, checkpoint, every_s=every_s, told=told)
+    except ValueError as error:
+        raise SpecError(str(error)) from error
+    finally:
+        batches.close()
+    result = {
+        "steps": done.steps,
+        "is_done": done.is_done,
+        "seconds": round(done.seconds, 1),
+        "loss": float(np.mean(done.losses[-50:])),
+        "rows": [row for one in tests for row in score(done.network, one, list(spec.classes))],
+    }
+    save_network(place / "weights.safetensors", network, {"classes": list(spec.classes)})
+    (place / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def open_source(path: Path, spec: TrainSpec) -> Source:
+    """A store as the spec's network sees it."""
+    named = {"image": spec.image, "label": spec.label}
+    return source(open_store(path), spec.classes, **named, near=spec.keep.near,
+                  margin=spec.keep.margin)  # fmt: skip
+
+
+def score(network: Any, on: Source, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each sample: subject, and of each class but the first Dice and volumes.
+
+    Volumes are in mL where the store's spec says how long voxels are, else in voxels.
+    """
+    from voxelmill.models.metrics import fit
+    from voxelmill.models.training import classifier
+
+    find, volume = classifier(network), _voxel_ml(on.reader)
+    subjects = _subjects(on.reader)
+    rows = []
+    for index in range(len(on.reader)):
+        sample = on.prepared(on.reader.start([index], [on.image, on.label]).result())
+        found = find_classes(find, sample["image"], network.size.divisor)
+        fits = fit(found, sample["label"], len(classes))
+        row: dict[str, Any] = {"sample": index, "subject": subjects[index]}
+        for k, name in enumerate(classes[1:], 1):
+            row[name] = {
+                "dice": _rounded(fits.dice[k]),
+                "truth_ml": round(float(fits.truth[k]) * volume, 3),
+                "found_ml": round(float(fits.found[k]) * volume, 3),
+                "volume_error": _rounded(fits.volume_error[k]),
+            }
+        rows.append(row)
+    return rows
+
+
+def find_classes(
+    find: Callable[[Any], NDArray[np.uint8]], image: NDArray[Any], divisor: int
+) -> NDArray[np.uint8]:
+    """The classes of images (sample, *space, channel) of any size: zeros are put around them."""
+    space = image.shape[1:-1]
+    pads = [(0, 0), *((0, -n % divisor) for n in space), (0, 0)]
+    found = find(np.pad(image, pads))
+    return found[(slice(None), *(slice(n) for n in space))]
+
+
+def summary(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
+    """Over rows of `score`, for each class: mean and worst Dice, mean |volume error|, its mean."""
+    made = {}
+    for name in classes:
+        dice = np.array([row[name]["dice"] for row in rows], float)
+        error = np.array([row[name]["volume_error"] for row in rows], float)
+        made[name] = {
+            "dice": _rounded(np.nanmean(dice)),
+            "dice_sd": _rounded(np.nanstd(dice, ddof=1)) if len(dice) > 1 else None,
+            "dice_least": _rounded(np.nanmin(dice)),
+            "volume_error": _rounded(np.nanmean(error)),
+            "volume_error_abs": _rounded(np.nanmean(np.abs(error))),
+        }
+    return made
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)
+
+
+def _subjects(reader: Reader) -> list[str]:
+    if "subject" not in {c.name for c in reader.description.columns}:
+        return [""] * len(reader)
+    return [str(s) for s in reader.subjects]
+
+
+def _voxel_ml(reader: Reader) -> float:
+    ranges = reader.description.spec.get("ranges", {})
+    lengths = ranges.get("voxel_mm") if isinstance(ranges, Mapping) else None
+    return float(np.prod(lengths)) / 1000 if lengths else 1.0

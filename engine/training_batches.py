@@ -1,0 +1,189 @@
+"""Samples of stores as batches for a network: mapped to its classes, masked, scaled, mixed.
+
+Several stores may hold other label tables and other fields: each is read by itself, and its label
+values are mapped by their names to the classes that are trained for.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.engine.draw import Stream
+from voxelmill.engine.errors import SpecError
+from voxelmill.engine.nearest import did_you_mean
+from voxelmill.engine.permutation import derived_seed
+from voxelmill.engine.reader import Reader
+from voxelmill.engine.sample import Field
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a training sample is varied: flips along axes at even chance, and |image| ** exponent."""
+
+    flip: tuple[str, ...] = ()
+    gamma_log_sd: float = 0.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A store as a network sees it.
+
+    axes: of space. class_of: value of the label field -> class. near: (values,) bool, those around
+    which the image is kept, with `margin` voxels; elsewhere it is 0. None keeps all of it.
+    """
+
+    reader: Reader
+    image: str
+    label: str
+    axes: tuple[str, ...]
+    class_of: Array
+    near: Array | None = None
+    margin: int = 0
+
+    def prepared(self, batch: Mapping[str, Any]) -> dict[str, Array]:
+        """image (sample, *space, 1) float32, label (sample, *space) uint8.
+
+        The mean of |image| over what is kept is 1.
+        """
+        values = np.asarray(batch[self.label])
+        image = np.asarray(batch[self.image], np.float32)
+        if self.near is None:
+            inside = np.ones(image.shape, bool)
+        else:
+            inside = np.stack([grown(one, self.margin) for one in self.near[values]])
+            image = image * inside
+        axes = tuple(range(1, image.ndim))
+        mean = np.abs(image).sum(axes) / np.maximum(inside.sum(axes), 1)
+        image = image / np.maximum(mean, 1e-6).reshape(-1, *(1,) * len(axes))
+        return {"image": image[..., None], "label": self.class_of[values]}
+
+
+def grown(mask: Array, voxels: int) -> Array:
+    """A mask and all voxels that are within `voxels` steps along axes from it."""
+    from scipy.ndimage import binary_dilation
+
+    return binary_dilation(mask, iterations=voxels) if voxels else mask
+
+
+def source(
+    reader: Reader,
+    classes: Mapping[str, Sequence[str]],
+    *,
+    image: str = "image",
+    label: str = "label",
+    near: Sequence[str] = (),
+    margin: int = 0,
+) -> Source:
+    """A store with its label values mapped by name. classes: ours -> names of theirs.
+
+    Raises SpecError for fields that the store lacks, for a name of its label table that no class
+    has, and for one that two have. Names that the store does not know are no mistake: one mapping
+    serves several tables.
+    """
+    dense = {k: f for k, f in reader.fields.items() if isinstance(f, Field)}
+    problems = [f"no dense field {name!r}{did_you_mean(name, dense)}" for name in (image, label)
+                if name not in dense]  # fmt: skip
+    labels = reader.labels.get(label, {})
+    if not labels and not problems:
+        problems.append(f"field {label!r} has no label table")
+    owners = {name: ours for ours, theirs in classes.items() for name in theirs}
+    problems += [f"{name!r} belongs to {ours!r} and to {owners[name]!r}"
+                 for ours, theirs in classes.items() for name in theirs
+                 if owners[name] != ours]  # fmt: skip
+    problems += [f"label {name!r} belongs to no class" for name in labels.values()
+                 if name not in owners]  # fmt: skip
+    if problems:
+        raise SpecError(f"{reader.location}: " + "; ".join(problems))
+    number = {name: i for i, name in enumerate(classes)}
+    class_of = np.zeros(max(labels) + 1, np.uint8)
+    inside = np.zeros(max(labels) + 1, bool)
+    for value, name in labels.items():
+        class_of[value], inside[value] = number[owners[name]], name in near
+    axes = dense[label].axes
+    return Source(reader, image, label, axes, class_of, inside if near else None, margin)
+
+
+class TrainingBatches(Iterator[dict[str, Array]]):
+    """Batches without end of one or several stores, prepared and varied; each of one store.
+
+    weights: how often each store has its turn. What is drawn for a sample is a function of (seed,
+    epoch of its store, its number) alone. `state_dict` says where it stands, `load_state_dict`
+    goes on there.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        weights: Sequence[float] | None = None,
+        *,
+        size: int = 1,
+        seed: int = 0,
+        crop: Mapping[str, int] | None = None,
+        split: str | None = None,
+        change: Change | None = None,
+    ) -> None:
+        self.sources, self.seed, self.change = list(sources), seed, change or Change()
+        given = [1.0] * len(self.sources) if weights is None else [float(w) for w in weights]
+        if len(given) != len(self.sources) or min(given) <= 0:
+            raise SpecError(f"weights {given}: one above 0 for each of {len(sources)} stores")
+        self._shares = np.array(given) / sum(given)
+        self._taken = [0] * len(self.sources)
+        self._batches = [
+            s.reader.batches(
+                size, seed=derived_seed(seed, k), fields=[s.image, s.label], epochs=None,
+                crop=crop, split=split,
+            )
+            for k, s in enumerate(self.sources)
+        ]  # fmt: skip
+
+    def __next__(self) -> dict[str, Array]:
+        """The next batch: "image", "label", "index" and "store"."""
+        late = self._shares * (sum(self._taken) + 1) - self._taken
+        k = int(np.argmax(late))
+        epoch = self._batches[k].at[0]
+        batch = next(self._batches[k])
+        self._taken[k] += 1
+        made = self.sources[k].prepared(batch)
+        seed = derived_seed(derived_seed(self.seed, 1000 + k), epoch)
+        streams = [Stream(seed, int(i)) for i in batch["index"]]
+        made = varied(made, self.sources[k].axes, self.change, streams)
+        return made | {"index": batch["index"], "store": np.full(len(streams), k)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where each store stands, and how often it has had its turn."""
+        return {"taken": list(self._taken), "stores": [b.state_dict() for b in self._batches]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        if len(state["stores"]) != len(self._batches):
+            raise SpecError(
+                f"the state is of {len(state['stores'])} stores, not {len(self._batches)}"
+            )
+        self._taken = list(state["taken"])
+        for batches, one in zip(self._batches, state["stores"], strict=True):
+            batches.load_state_dict(one)
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        for batches in self._batches:
+            batches.close()
+
+
+def varied(
+    batch: Mapping[str, Array], axes: Sequence[str], change: Change, streams: Sequence[Stream]
+) -> dict[str, Array]:
+    """A prepared batch with each sample flipped and its contrast bent, by its own stream."""
+    image, label = batch["image"].copy(), batch["label"].copy()
+    for n, stream in enumerate(streams):
+        turned = stream.uniform("flip", len(axes)) < 0.5
+        flips = tuple(a for a, name in enumerate(axes) if turned[a] and name in change.flip)
+        image[n], label[n] = np.flip(image[n], flips), np.flip(label[n], flips)
+        if change.gamma_log_sd:
+            exponent = np.float32(np.exp(change.gamma_log_sd * stream.normal("gamma")[0]))
+            image[n] = np.sign(image[n]) * np.abs(image[n]) ** exponent
+    return {"image": image, "label": label}
