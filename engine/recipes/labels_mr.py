@@ -37,6 +37,7 @@ __all__ = [
 VERSION = 1
 _SLICE_AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 _NOISE = "noise.image"
+_NOTHING = 1e-3  # of a voxel's tissue: less than that has left the picture
 _FIELD_BYTES = 24  # a voxel, of B1, B0, the receive gain and the bend
 NAMES = (
     "map", "mode", "family", "thickness_mm", "spacing", "axis", _NOISE, *mr_random.NAMES,
@@ -247,8 +248,8 @@ def _sample(ranges: Ranges, one: Draw[Params], inputs: MrSources) -> dict[str, N
     if p.flip:
         classes = classes[label_table.partners]
     if ranges.acquisition.labels_follow_image and row["distortion"]:
-        held = _followed(ranges, one, acquired, grid, shares.shares(
-            fine, classes, len(label_table.classes), grid.fine))  # fmt: skip
+        held = shares.shares(fine, classes, len(label_table.classes), grid.fine)
+        held = _followed(ranges, one, grid, held)
         label = shares.hard(held)
     else:
         held = None
@@ -313,13 +314,16 @@ def _train_tissues(inputs: MrSources) -> tuple[int, int]:
 
 
 def _followed(
-    ranges: Ranges, one: Draw[Params], acquired: Grid, grid: Grid, held: Any
+    ranges: Ranges, one: Draw[Params], grid: Grid, held: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Shares where B0's distortion shows them."""
+    """Shares where B0's distortion shows them, of what arrives there; background where nothing."""
     from voxelmill.kernels.distort import distort
 
     row = mr_table.row_of(one.params.contrasts[0])
     _, b0, _ = mr_scan.magnet_fields(ranges.scanner, one.params, grid, one.stream)
     acquired_x = max(1, round(row["matrix_x"] * grid.shape[2]))
     scale = np.array([row["distortion"] / row["bandwidth_hz"] * grid.shape[2] / acquired_x], "f4")
-    return np.ascontiguousarray(distort(held.astype(np.complex64), b0, scale).real)
+    moved = np.asarray(distort(held, b0, scale))
+    moved[:, 0] += moved.sum(1) < _NOTHING
+    moved /= moved.sum(1, keepdims=True)
+    return moved
