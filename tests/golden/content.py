@@ -1,10 +1,11 @@
 """What a recipe makes, in a form small enough to keep beside the tests.
 
 After a change that is meant: raise VERSION of the recipe, then write its file anew with
-    python tests/golden/content.py cxr_objects
+    python tests/golden/content.py RECIPE
 """
 
 import sys
+from dataclasses import is_dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def file_of(recipe):
 def content(recipe):
     """Name -> array: version, digest of the draws, and all arrays of the golden samples.
 
-    Images stand as what differs from the film, which is mostly zero.
+    Films stand as what differs from the input, which is mostly zero.
     """
     module, plan = load(recipe), open_plan(specs()[recipe])
     streams = [Stream(plan.spec.seed, i) for i in (*range(plan.spec.count - 1), HIGH)]
@@ -44,8 +45,9 @@ def content(recipe):
             found[name], found[f"{name}_starts"] = array
         else:
             found[name] = array
-    films = [plan.inputs.film(d.params.input, plan.spec.ranges.size).image for d in draws]
-    found["image"] = made["image"].astype(np.int16) - np.stack(films)
+    if hasattr(plan.inputs, "film"):
+        films = [plan.inputs.film(d.params.input, plan.spec.ranges.size).image for d in draws]
+        found["image"] = made["image"].astype(np.int16) - np.stack(films)
     return found
 
 
@@ -54,11 +56,18 @@ def digest(module, draws):
     whole = sha256()
     for one in draws:
         numbers = [getattr(one.params, c.name) for c in columns_of(module.Params)]
-        tables = [v for v in vars(one.params).values() if isinstance(v, np.ndarray)]
+        held = vars(one.params).values()
+        tables = [v for v in held if isinstance(v, np.ndarray)]
+        tables += [_numbers(v) for v in held if is_dataclass(v)]
         for values in (numbers, *tables):
             numbers = np.ascontiguousarray(values, "<f8")
             whole.update(np.where(np.isnan(numbers), np.nan, numbers).tobytes())
     return whole.hexdigest()
+
+
+def _numbers(params):
+    """The numbers of a record in a draw; its words are told by others."""
+    return [v for v in vars(params).values() if not isinstance(v, str)]
 
 
 if __name__ == "__main__":
