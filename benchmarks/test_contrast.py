@@ -8,9 +8,9 @@ many threads, measured here. The bare loops draw Philox words and turn them into
 Box-Muller, one with the C library's functions (`philox.normals`) and one with the polynomials that
 noise uses (`gaussian.white`); both only write. Noise is counted by the normal: a complex element
 takes two.
-What bounds the look-up is not memory: about a quarter of its time goes to the 5 % of voxels that hold
-several labels (some 40 ns each), as much to finding them, and a line of voxels is written at the
-rate of plain stores, which read what they overwrite, as a copy's do not.
+What bounds the look-up is not memory: about a quarter of its time goes to the 5 % of voxels that
+hold several labels (some 40 ns each), as much to finding them, and a line of voxels is written at
+the rate of plain stores, which read what they overwrite, as those of a copy do not.
 """
 
 import time
