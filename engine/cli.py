@@ -366,6 +366,37 @@ def bench(
 
 
 @app.command()
+def train(
+    spec: SpecPath,
+    out_folder: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for weights, checkpoint and scores.")
+    ],
+    sets: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a segmentation network on stores, and score it; goes on where it was killed.
+
+    [bold]Example[/bold]: voxelmill train examples/train_discs.yaml -o discs_net
+    """
+    from voxelmill.engine import train as training
+    from voxelmill.engine.progress import duration
+
+    asked = training.read_train_spec(spec, sets or [])
+    with err.status("compiling the network") as status:
+
+        def told(step: int, loss: float) -> None:
+            status.update(f"step {step} of {asked.steps}, loss {loss:.4f}")
+
+        result = training.run(asked, out_folder, spec.parent, told=told)
+    if as_json:
+        print(json.dumps(result, indent=2))
+        return
+    out.print(f"{result['steps']} steps, {duration(result['seconds'])}, loss {result['loss']:.4f}")
+    if result["rows"]:
+        out.print(training.score_table(result["rows"], list(asked.classes)[1:]))
+
+
+@app.command()
 def verify(
     rows: Annotated[
         list[str] | None, typer.Argument(help="Names of rows, or how they begin; all if none.")
@@ -388,7 +419,7 @@ def verify(
 
     wanted = suite.rows(rows or (), peers)
     with err.status("compiling kernels") as status:
-        report = suite.verify(wanted, lambda done: status.update(done.row.name))
+        report = suite.verify(wanted, lambda done: status.update(done.row.name), suite.notes(peers))
     page.print_report(report, out)
     if json_file is not None:
         json_file.write_text(json.dumps(page.to_json(report), indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Rows: which tissue is brighter than which, in each family of protocols, in nearly every draw."""
+"""Rows: what voxels are painted with, and which tissue is brighter than which in a protocol."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,6 +16,8 @@ from voxelmill.engine.protocols import (
     Protocol,
     SpinEcho,
 )
+from voxelmill.engine.verify import brute
+from voxelmill.engine.verify.closed_forms import FORMS, drawn
 from voxelmill.engine.verify.rows import Measured, Row
 
 DRAWS, TESLA = 64, 3.0
@@ -57,9 +59,44 @@ def _order(protocol: Protocol, names: tuple[str, ...]) -> Measured:
     return Measured(wrong, 0, ODD, f"draws of {DRAWS} in another order: {' > '.join(names)}")
 
 
+def _painted(name: str) -> Measured:
+    """Voxels of 24 tissues at 5 B1, through the table in single precision."""
+    from voxelmill.kernels import contrast, signals
+
+    cases, b1 = drawn(name, FORMS[name][1]), np.linspace(0.6, 1.2, 5)
+    played = [
+        [complex(getattr(brute, name)(**{**case, "b1": scale})) for scale in b1] for case in cases
+    ]
+    table = np.array(played, np.complex64)[..., None, None]  # (row, bin, contrast, pool)
+    labels, scales = np.meshgrid(np.arange(len(cases), dtype=np.uint8), b1.astype(np.float32))
+    made = contrast.paint(
+        np.ascontiguousarray(labels[None, None]),
+        table.view(np.float32).reshape(1, *table.shape, 2),
+        (1, *labels.shape),
+        b1=np.ascontiguousarray(scales[None, None]),
+        b1_bins=(float(b1[0]), float(b1[1] - b1[0])),
+    )
+    closed = np.array(
+        [
+            [complex(getattr(signals, name)(1.0, **{**case, "b1": scale})) for case in cases]
+            for scale in b1
+        ]
+    )
+    return Measured(float(np.abs(made[0, 0, 0, 0] - closed).max()), 0, 1e-5, "single precision")
+
+
 def verify_rows() -> list[Row]:
-    """A row an order."""
-    return [
+    """What the kernel paints, then a row an order."""
+    painted = [
+        Row(
+            f"contrast.painted_{name}",
+            f"voxels painted from a table: {FORMS[name][0]}",
+            "the kernel holds what the Bloch equation and the closed form say",
+            partial(_painted, name),
+        )
+        for name in ("spin_echo", "spoiled_echo", "balanced_echo")
+    ]
+    return painted + [
         Row(
             f"contrast.{name}",
             f"{title} at 3 T: {' > '.join(names)}",

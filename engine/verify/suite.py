@@ -10,8 +10,11 @@ from voxelmill.engine.errors import SpecError
 from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.verify.rows import Outcome, Row, checked, run
 
-MODULES = ("golden", "closed_forms", "trains", "randomness", "encoding", "contrast")
-PEERS = "peers"
+MODULES = (
+    "golden", "closed_forms", "trains", "spectra", "contrast", "geometry", "encoding",
+    "randomness",
+)  # fmt: skip
+HERE, PEERS = "voxelmill.engine.verify", "peers"
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,9 @@ def rows(families: Sequence[str] = (), peers: bool = False) -> list[Row]:
     """
     from voxelmill.engine.recipes import known, load
 
-    here = "voxelmill.engine.verify"
-    sources: list[Any] = [import_module(f"{here}.{name}") for name in MODULES]
+    sources: list[Any] = [import_module(f"{HERE}.{name}") for name in MODULES]
     sources += [load(name) for name in sorted(known())]
-    sources += [import_module(f"{here}.{PEERS}")] if peers else []
+    sources += [import_module(f"{HERE}.{PEERS}")] if peers else []
     found = checked(
         row for source in sources for row in getattr(source, "verify_rows", lambda: ())()
     )
@@ -51,10 +53,19 @@ def rows(families: Sequence[str] = (), peers: bool = False) -> list[Row]:
     return wanted
 
 
-def verify(wanted: Sequence[Row], progress: Callable[[Outcome], None] = lambda _: None) -> Report:
+def notes(peers: bool) -> tuple[str, ...]:
+    """What to say of peers that were asked for and are not there."""
+    return import_module(f"{HERE}.{PEERS}").notes() if peers else ()
+
+
+def verify(
+    wanted: Sequence[Row],
+    progress: Callable[[Outcome], None] = lambda _: None,
+    notes: tuple[str, ...] = (),
+) -> Report:
     """Run the rows in order; `progress` hears of each."""
     start, outcomes = time.perf_counter(), []
     for row in wanted:
         outcomes.append(run(row))
         progress(outcomes[-1])
-    return Report(tuple(outcomes), time.perf_counter() - start)
+    return Report(tuple(outcomes), time.perf_counter() - start, notes)

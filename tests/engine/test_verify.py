@@ -93,6 +93,26 @@ def test_recipes_add_rows(monkeypatch):
     assert "mine.first" in {r.name for r in suite.rows()}
 
 
+def test_peers_that_are_not_there_are_named(monkeypatch):
+    from voxelmill.engine.verify import peers
+
+    monkeypatch.setattr(peers, "opened", lambda name: None)
+    assert peers.verify_rows() == []
+    assert len(suite.notes(True)) == len(peers.PACKAGES)
+    assert suite.notes(False) == ()
+    report = suite.verify([row()], notes=suite.notes(True))
+    assert "pip install torchsim" in page.to_html(report)
+    assert page.to_json(report)["notes"] == list(report.notes)
+
+
+@pytest.mark.filterwarnings("ignore")  # of what they import
+def test_peers_that_are_there_agree():
+    from voxelmill.engine.verify import peers
+
+    report = suite.verify(peers.verify_rows())  # none where none is installed
+    assert [page._failure(o) for o in report.failed] == []
+
+
 def test_the_page_and_the_json_tell_all():
     report = suite.verify(
         [row(note="n < 5"), row("extra.bad", 3.0), Row("x.broken", "", "", broken)]
