@@ -738,6 +738,16 @@ def test_no_thread_is_left(reader):
     assert threading.active_count() - before <= 8
 
 
+def test_threads_that_read_stop_nobody_by_waking_up(reader):
+    stream = reader.batches(2)
+    stream.read_on()
+    _indices(stream)
+    ours = [t for t in threading.enumerate() if t.name.startswith("voxelmill-")]
+    assert {t.name.split("-")[1] for t in ours} >= {"read", "begin"}
+    assert {os.sched_getscheduler(t.native_id) for t in ours} == {os.SCHED_BATCH}
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 def test_what_comes_is_told_before_it_is_read():
     told, begun = [], []
 
