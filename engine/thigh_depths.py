@@ -18,6 +18,7 @@ from voxelmill.engine.thigh_outline import (
     MARGIN_MM,
     Floats,
     Mask,
+    convex,
     finer,
     outline,
     part_legs,
@@ -28,7 +29,6 @@ from voxelmill.kernels import thigh as kernel
 
 PLANE_MM = 0.8  # voxels of the depths in the plane: the thinnest cortex is a closed ring in them
 CLOSE_MM = 22.0  # gaps between muscles up to twice this are inside the fascia
-SKIN_CLOSE_MM = 60.0  # hollows up to twice this are filled with fat under a smooth skin
 LEAST_FILLED = 0.62  # of the fascia's inside that labels fill in a slice that is kept
 LEAST_SLICES = 3
 OTHER_MM = 5.5  # a place inside the fascia that is farther from all labels is an unlabelled muscle
@@ -170,11 +170,10 @@ def _measured(
 
 
 def _outward(hull: Mask, plane_mm: float) -> Floats:
-    """Depth inside a fascia; outside, negative, how far from the smooth body fat makes of it."""
-    body = outline(hull, SKIN_CLOSE_MM, plane_mm)
+    """Depth inside a fascia; outside, negative, how far from its convex hull, which fat fills."""
     made = np.zeros(hull.shape, np.float32)
     for z in range(len(hull)):
-        inside, outside = signed_mm(hull[z], plane_mm), signed_mm(body[z] | hull[z], plane_mm)
+        inside, outside = signed_mm(hull[z], plane_mm), signed_mm(convex(hull[z]), plane_mm)
         smooth = ndimage.gaussian_filter(inside, 1.2 / plane_mm)
         made[z] = np.where(smooth > 0, smooth, np.minimum(outside, -kernel.STEP_MM))
     return made

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from voxelmill.engine.label_table import Rows
 
@@ -86,7 +87,7 @@ def _closed(mask: Mask, by_mm: float, plane_mm: float) -> Mask:
     margin = round(by_mm / plane_mm) + 2
     wide = signed_mm(np.pad(mask, margin), plane_mm) > -by_mm
     closed = ndimage.binary_fill_holes(signed_mm(wide, plane_mm) > by_mm)
-    smooth = ndimage.gaussian_filter(np.asarray(closed, np.float32), 3.0 / plane_mm) > 0.5
+    smooth = ndimage.gaussian_filter(np.asarray(closed, np.float32), by_mm / 6 / plane_mm) > 0.5
     label, count = ndimage.label(smooth[margin:-margin, margin:-margin])
     return np.asarray(
         label == 1 + int(np.argmax(np.bincount(label.ravel())[1:])) if count else label > 0
@@ -106,3 +107,16 @@ def outline(mask: Mask, close_mm: float, plane_mm: float) -> Mask:
         fine = bilinear(coarse, np.arange(size[0]) / 2, np.arange(mask[z, :, box].shape[1]) / 2)
         out[z, :, box] = fine > 0.5
     return out
+
+
+def convex(plane: Mask) -> Mask:
+    """The convex hull of a mask, by the centres of its voxels."""
+    edge = plane & ~ndimage.binary_erosion(plane)
+    points = np.argwhere(edge)
+    if len(points) < 3 or not np.ptp(points, 0).all():
+        return plane
+    y, x = np.arange(plane.shape[0])[:, None], np.arange(plane.shape[1])
+    inside = np.ones(plane.shape, bool)
+    for a, b, c in ConvexHull(points).equations:
+        inside &= a * y + b * x + c <= 1e-6
+    return inside

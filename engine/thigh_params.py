@@ -59,6 +59,9 @@ class ThighRanges:
     infiltration: Range = ranged(
         Uniform(0, 1), "fat that grows in from the borders, and streaks (map)", low=0, high=3
     )
+    muscle_fat: Range = ranged(
+        LogUniform(0.01, 0.15), "mean fat fraction inside muscle (map)", low=0, high=0.8
+    )
     asymmetry: Range = ranged(
         TruncatedNormal(-0.15, 0.15, 0, 0.05),
         "left over right less 1: muscles by it, fat and atrophy by three times that (map)",
@@ -98,6 +101,7 @@ class ThighParams:
     septum_mm: float
     atrophy_mm: float
     infiltration: float
+    muscle_fat: float
     asymmetry: float
     femur_mm: float
     cortex_mm: float
@@ -110,7 +114,7 @@ PARAM_NAMES = tuple(f"thigh.{f.name}" for f in fields(ThighParams))
 NAMES = (
     *PARAM_NAMES,
     *("thigh.outline", "thigh.fat", "thigh.muscles", "thigh.bone", "thigh.bundle"),
-    *("thigh.spread", "thigh.streaks", "thigh.borders"),
+    *("thigh.spread", "thigh.streaks", "thigh.borders", "thigh.fraction"),
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 from voxelmill.engine.draw import Choice, Fixed, Stream, name_code
 from voxelmill.engine.label_table import open_table
 from voxelmill.engine.thigh_check import open_slices, topology, topology_problems
+from voxelmill.engine.thigh_noise import fat_fraction
 from voxelmill.engine.thigh_params import NAMES, ThighRanges, draw_thigh
 from voxelmill.engine.thigh_shape import procedural_thigh
 from voxelmill.kernels import thigh as kernel
@@ -169,3 +170,16 @@ def test_a_corner_is_a_leak():
     assert open_slices(wall, marrow) == ()
     wall[0, 1, 1] = wall[0, 0, 0] = False
     assert open_slices(wall, marrow) == (0,)
+
+
+def test_the_fat_fraction_is_streaked_along_the_leg_about_its_mean():
+    params, streams = drawn(20, 3, muscle_fat=Fixed(0.06))
+    field = fat_fraction(params, streams, (20, 60, 70), (5.0, 2.0, 2.0))
+    assert field.dtype == np.float32
+    assert field.min() > 0
+    np.testing.assert_allclose(field.mean(), 0.06, rtol=0.06)
+    across = np.abs(np.diff(np.log(field), axis=3)).mean() / 2.0
+    along = np.abs(np.diff(np.log(field), axis=1)).mean() / 5.0
+    assert along < 0.2 * across
+    alone = fat_fraction(params[1:2], streams[1:2], (20, 60, 70), (5.0, 2.0, 2.0))
+    np.testing.assert_array_equal(field[1], alone[0])
