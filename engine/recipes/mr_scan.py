@@ -162,6 +162,8 @@ def physics_pools(
     spectra: Sequence[str],
 ) -> NDArray[np.complex64]:
     """Pools of one contrast by physics: signals of tissues, saturated where B0 allows it."""
+    from voxelmill.kernels import phase
+
     b1, bins = b1_steps(scene)
     signals = protocols.signals(row, tissues, spectra, b1, scene.tesla)
     pools = look_up(scene, signals[tissue_of_row], bins)
@@ -170,8 +172,7 @@ def physics_pools(
         if left.ndim:
             pools[:, p] *= left
     if protocols.SEQUENCES[int(row["sequence"])] in (protocols.SpoiledEcho, protocols.Mprage):
-        turns = scene.b0_hz * np.float32(row["te_ms"] / 1000)
-        pools *= np.exp(np.complex64(2j * np.pi) * turns)[:, None]
+        phase.turn(pools, scene.b0_hz, np.array([row["te_ms"] / 1000], np.float32))
     return pools
 
 
