@@ -189,13 +189,26 @@ def summary(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[s
     for name in classes:
         dice = np.array([row[name]["dice"] for row in rows], float)
         error = np.array([row[name]["volume_error"] for row in rows], float)
+        dice, error = dice[~np.isnan(dice)], error[~np.isnan(error)]
         made[name] = {
-            "dice": _rounded(np.nanmean(dice)),
-            "dice_sd": _rounded(np.nanstd(dice, ddof=1)) if len(dice) > 1 else None,
-            "dice_least": _rounded(np.nanmin(dice)),
-            "volume_error": _rounded(np.nanmean(error)),
-            "volume_error_abs": _rounded(np.nanmean(np.abs(error))),
+            "dice": _rounded(dice.mean()) if dice.size else None,
+            "dice_sd": _rounded(dice.std(ddof=1)) if dice.size > 1 else None,
+            "dice_least": _rounded(dice.min()) if dice.size else None,
+            "volume_error": _rounded(error.mean()) if error.size else None,
+            "volume_error_abs": _rounded(np.abs(error).mean()) if error.size else None,
         }
+    return made
+
+
+def score_table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Any:
+    """What `summary` says of each class, as a table for the screen."""
+    from rich.table import Table
+
+    made = Table("class", "Dice", "worst", "volume error", box=None, header_style="bold")
+    for name, one in summary(rows, classes).items():
+        cells = ((one["dice"], "{:.3f}"), (one["dice_least"], "{:.3f}"),
+                 (one["volume_error"], "{:+.1%}"))  # fmt: skip
+        made.add_row(name, *("-" if v is None else form.format(v) for v, form in cells))
     return made
 
 

@@ -3,7 +3,7 @@
 Each level halves the size and doubles the channels; the way up is added to the way down, not put
 beside it, which costs a third less. `fold` makes channels of neighbouring voxels at the entry and
 voxels of channels at the exit: no voxel is lost, and the widest level costs an eighth (fold 2 in
-three axes).
+three axes). The exit sees the entry too, so that each voxel's own intensity reaches its class.
 """
 
 from dataclasses import asdict, dataclass
@@ -82,7 +82,8 @@ class UNet(nnx.Module):
         self.down = nnx.List([Block(a, b, size.axes, rngs=rngs) for a, b in pairs])
         self.narrow = nnx.List([nnx.Linear(b, a, rngs=rngs) for a, b in _steps(widths)])
         self.up = nnx.List([Block(a, a, size.axes, rngs=rngs) for a, _ in _steps(widths)])
-        self.exit = nnx.Linear(widths[0], size.classes * size.fold**size.axes, rngs=rngs)
+        self.mixed = nnx.Linear(2 * widths[0] + entry, 4 * widths[0], rngs=rngs)
+        self.exit = nnx.Linear(4 * widths[0], size.classes * size.fold**size.axes, rngs=rngs)
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """The logits. Raises ValueError for an image whose sides cannot be halved as often."""
@@ -98,14 +99,15 @@ class UNet(nnx.Module):
                 f"sides {space} must be multiples of {size.divisor}: crop or pad, or take fewer "
                 "levels"
             )
-        x = folded(image, size.fold)
+        x = first = folded(image, size.fold)
         kept = []
         for level, block in enumerate(self.down):
             x = block(x if level == 0 else halved(x))
             kept.append(x)
         for level in reversed(range(size.levels - 1)):
             x = self.up[level](kept[level] + doubled(self.narrow[level](x)))
-        return unfolded(self.exit(x), size.fold)
+        mixed = nnx.relu(self.mixed(jnp.concatenate([x, kept[0], first], -1)))
+        return unfolded(self.exit(mixed), size.fold)
 
 
 def _steps(widths: list[int]) -> list[tuple[int, int]]:

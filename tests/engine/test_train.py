@@ -11,7 +11,6 @@ from voxelmill.engine.run_local import make
 from voxelmill.engine.train import find_classes, read_train_spec, run, summary
 from voxelmill.engine.training_batches import Change, TrainingBatches, grown, source
 
-pytest.importorskip("flax", reason="the extra models is not installed")
 DISCS = "examples/discs.py"
 CLASSES = {"rest": ["background"], "disc": ["disc", "coin"]}
 SPEC = """
