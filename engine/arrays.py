@@ -73,12 +73,13 @@ class Arrays:
         """From which row to which, within their shards, the rows of samples stand: (2, sample)."""
         shard, place = np.divmod(indices, self.description.samples_per_shard)
         if len(self._starts) > _MOST_STARTS:
-            self._starts.clear()
-        unknown = [k for k in np.unique(shard).tolist() if (f.name, k) not in self._starts]
+            self._starts = {}  # not cleared: another thread may be reading the old one
+        known = self._starts
+        unknown = [k for k in np.unique(shard).tolist() if (f.name, k) not in known]
         if unknown:
             rows = self.begin(start_name(f), (np.array(unknown),)).result()
-            self._starts |= {(f.name, k): row for k, row in zip(unknown, rows, strict=True)}
-        starts = [self._starts[f.name, k] for k in shard.tolist()]
+            known |= {(f.name, k): row for k, row in zip(unknown, rows, strict=True)}
+        starts = [known[f.name, k] for k in shard.tolist()]
         bounds = [s[p : p + 2] for s, p in zip(starts, place.tolist(), strict=True)]
         return np.array(bounds, np.int64).reshape(-1, 2).T
 
