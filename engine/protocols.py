@@ -254,18 +254,21 @@ def signals(
     tissues: (tissue, columns of `voxelmill.engine.tissues`); spectra: that of each one's fat.
     b1: shares of the nominal flip angle.
     """
+    from voxelmill.kernels.spectrum import shift_hz
+
     made = np.zeros((len(tissues), len(b1), len(POOLS)), np.complex128)
     pd, fat = tissues[:, AT["pd"]], tissues[:, AT["fat_fraction"]]
+    off_hz = 0.0, float(shift_hz(MAIN_PPM, tesla))  # fat falls into the bands of balanced echoes
     for pool, (share, first) in enumerate(((1 - fat, "t1_ms"), (fat, "fat_t1_ms"))):
         t1, t2 = (tissues[:, AT[first] + i, None] for i in range(2))
         made[:, :, pool] = (pd * share)[:, None] * _pool(
-            row, t1, t2, tissues[:, AT["t2s_ms"], None], b1[None], tesla
+            row, t1, t2, tissues[:, AT["t2s_ms"], None], b1[None], off_hz[pool]
         )
     made[:, :, 1] *= _spectral_phases(row, spectra, tesla)[:, None]
     return made.astype(np.complex64)
 
 
-def _pool(row: Row, t1: Any, t2: Any, t2s: Any, b1: Any, tesla: float) -> Any:
+def _pool(row: Row, t1: Any, t2: Any, t2s: Any, b1: Any, off_hz: float) -> Any:
     """Signal of M0 = 1 of one pool: (tissue, b1)."""
     from voxelmill.kernels import signals as s
 
@@ -276,7 +279,7 @@ def _pool(row: Row, t1: Any, t2: Any, t2s: Any, b1: Any, tesla: float) -> Any:
     if sequence is SpoiledEcho:
         return s.spoiled_echo(1, t1, t2s, tr, te, row["flip_deg"], b1)
     if sequence is BalancedEcho:
-        return s.balanced_echo(1, t1, t2, tr, te, row["flip_deg"], b1)
+        return s.balanced_echo(1, t1, t2, tr, te, row["flip_deg"], b1, off_hz)
     if sequence is Mprage:
         pulses, centre = int(row["echoes"]), int(row["centre"])
         return s.mprage(1, t1, t2s, tr, row["ti_ms"], te, row["flip_deg"], row["spacing_ms"],

@@ -86,6 +86,16 @@ def test_fat_and_water_meet_in_phase_and_part_out_of_phase():
     assert row["te_ms"] == pytest.approx(1.1513, abs=1e-3)
 
 
+def test_fat_falls_into_the_bands_of_balanced_echoes():
+    tissues = table([371.0], [133.0], [1e9], [1.0], fat=1.0)
+    at = {}
+    for tr_ms in (2.3, 4.6):  # at 3 T a turn of fat lasts 2.303 ms; bands lie half a turn off
+        row = p.draw_protocol(fixed(p.BalancedEcho, tr_ms=tr_ms * 1.5, flip_deg=45),
+                              Stream(0, 0), 0, 3.0)  # fmt: skip
+        at[tr_ms] = abs(p.signals(row, tissues, ["single"], np.ones(1), 3.0)[0, 0, 1])
+    assert at[2.3] < 0.3 * at[4.6]
+
+
 def test_suppression_fails_where_b0_or_b1_is_off():
     kind = fixed(p.SpinEcho, suppress="fat", suppress_deg=90)
     row = p.draw_protocol(kind, Stream(0, 0), 0, 3.0)
