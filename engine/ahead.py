@@ -63,7 +63,7 @@ class Ahead:
         self.how, self.most = how, most
         self._queue: deque[tuple[Step, Pending | None]] = deque()
         self._steps: Iterator[Step] = iter(())
-        self._begun = 0
+        self._begun = self._taken = 0  # of those that have samples: they number the buffers
         self._thread: Pool | None = None  # of process `_pid`
         self._filling: Work | None = None  # by the thread
         self._pid = 0
@@ -88,7 +88,8 @@ class Ahead:
 
     def took(self) -> None:
         """The first step was handed over."""
-        self._queue.popleft()
+        _, pending = self._queue.popleft()
+        self._taken += pending is not None
         if self._thread is not None and self.most and (not self._filling or self._filling.done):
             self._filling = self._thread.begin([self._fill_most])
 
@@ -96,7 +97,7 @@ class Ahead:
         """Forget what is under way and begin with `steps`."""
         self._settle()
         queue, self._queue = self._queue, deque()
-        self._steps, self._begun = steps, 0
+        self._steps, self._begun = steps, self._taken  # the last batches keep their buffers
         out = self.how.out
         if out is not None and not isinstance(out, Fresh):  # they are still written into
             _wait(queue)

@@ -180,6 +180,8 @@ class Batches(Iterator[Batch]):
         if epoch != self._at[0]:
             self._first = epoch
             self._go_to(epoch, 0)
+        elif self._has_ended:
+            iter(self)
 
     def close(self) -> None:
         """Wait for what is under way and forget it; the stream stands where it stood."""
