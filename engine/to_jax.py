@@ -62,6 +62,8 @@ class JaxBatches(Iterator[Batch]):
         self._fill()
         if not self._queue:
             self._source, error, self._error = None, self._error, None
+            if error is not None and not isinstance(error, StopIteration):
+                self._go_back()
             raise error or StopIteration
         batch, self._at = self._queue.popleft()
         return batch
@@ -78,8 +80,14 @@ class JaxBatches(Iterator[Batch]):
     def set_epoch(self, epoch: int) -> None:
         """Begin with `epoch`; in that epoch already, stay."""
         if epoch != self._at.get("epoch"):
+            self._go_back()
             self._batches.set_epoch(epoch)
             self._forget()
+
+    def _go_back(self) -> None:
+        """Let the batches stand where this stands: what was taken ahead is not lost by it."""
+        if self._at:
+            self._batches.load_state_dict(self._at)
 
     def _forget(self) -> None:
         self._queue.clear()

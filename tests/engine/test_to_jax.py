@@ -90,6 +90,11 @@ found["next epoch"] = indices(first) == indices(
 first.set_epoch(5)
 found["epoch"] = indices(first) == indices(reader.batches(4, seed=3, end="uneven", epoch=5))
 
+endless = jax_batches(reader.batches(4, seed=3, epochs=None), ahead=3)
+indices(endless, 11)
+endless.set_epoch(1)
+found["what was ahead"] = indices(endless, 12) == indices(reader.batches(4, seed=3, epoch=1))
+
 found["by length"] = True
 for ahead in (0, 2):
     counted = jax_batches(reader.batches(4, seed=3), ahead=ahead)
@@ -110,6 +115,18 @@ found["before"] = sum(seen, [])
 (reader.path / "away").rename(file)
 loop()
 found["all"] = sum(seen, []) == list(range(50))
+
+full = jax_batches(reader.batches(2, False, fields=DENSE), ahead=3)
+put, left = full._put, [3]
+def once_full(batch):
+    left[0] -= 1
+    if not left[0]:
+        raise OSError("no room on the device")
+    return put(batch)
+full._put, stream, seen = once_full, full, []
+found["full"] = told(OSError, loop)
+loop()
+found["all but once"] = sum(seen, []) == list(range(50))
 
 found["ragged"] = told(ValueError, lambda: next(jax_batches(reader.batches(8), sharding)))
 found["uneven"] = told(
@@ -156,6 +173,7 @@ def test_the_position_is_of_what_was_handed_over(four):
     assert four["left early"]
     assert four["next epoch"]
     assert four["epoch"]
+    assert four["what was ahead"]
     assert four["by length"]
 
 
@@ -163,6 +181,8 @@ def test_an_error_comes_at_its_batch_and_nothing_is_lost(four):
     assert "image/c/1" in four["error"]
     assert four["before"] == [0, 1, 2, 3]
     assert four["all"]
+    assert four["full"] == "no room on the device"
+    assert four["all but once"]
 
 
 def test_what_does_not_fit_is_refused(four):
