@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from voxelmill.engine.batches import Batch, Buffers, Pending
+from voxelmill.engine.local import refuse_unfit
 from voxelmill.engine.permutation import Indices
 from voxelmill.engine.sample import Rows
 
@@ -29,6 +30,7 @@ class Merging:
                 continue
             shape, dtype = (len(place), *values[0].shape[1:]), values[0].dtype
             merged = self._out[name] if name in self._out else np.empty(shape, dtype)
+            refuse_unfit(name, merged, shape, dtype)
             for k, value in zip(found, values, strict=True):
                 merged[self._store == k] = value
             batch[name] = merged

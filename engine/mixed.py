@@ -171,6 +171,11 @@ class MixedReader:
         convert: Convert | None = None,
     ) -> Pending:
         """Begin to read samples, counted through all stores."""
+        for name in out or {}:
+            if name not in names or isinstance(self.fields.get(name), Ragged):
+                raise ValueError(
+                    f"no buffer can be filled with {name!r}: it is not read, or ragged"
+                )
         store = np.searchsorted(self._firsts, indices, "right") - 1
         parts = {
             k: self.readers[k].begin(indices[store == k] - self._firsts[k], names, None, convert)

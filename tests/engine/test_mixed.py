@@ -233,6 +233,22 @@ def test_stores_that_share_no_field_are_refused_at_once(paths, tmp_path):
         MixedReader([Reader(paths[0]), Reader(path, partial=True)])
 
 
+def test_buffers_that_do_not_fit_are_refused(paths):
+    """As by one store: nothing is cast or left empty."""
+    mixed = open_store(paths)
+    for image, words in (
+        (np.zeros((4, 5, 7), np.int8), "float32 is due: nothing is cast"),
+        (np.zeros((4, 1, 1), np.float32), "float32 is due: nothing is cast"),
+        (np.zeros((4, 7, 5), np.float32).swapaxes(1, 2), "C-contiguous and writeable"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            next(mixed.batches(4, fields=["image"], out=[{"image": image}]))
+    for name in ("imag", "mask", "runs"):
+        out = [{name: np.zeros((4, 5, 7), np.uint8)}]
+        with pytest.raises(ValueError, match=f"no buffer can be filled with '{name}'"):
+            next(mixed.batches(4, fields=["image", "runs"], out=out))
+
+
 def test_it_pickles_as_paths(paths):
     mixed = open_store(paths, weights=[1, 2, 3])
     again = pickle.loads(pickle.dumps(mixed))
