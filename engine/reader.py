@@ -312,6 +312,10 @@ class Reader:
             raise IndexError(f"{index[outside][0]} is not in [0, {len(self)}) of {self.location}")
         index = index.astype(np.int64)
         if made:
+            if self.follow and self._made.shards is not None:
+                from voxelmill.engine.follow import Following
+
+                Following(self, self._made.shards).lacking(index)  # notes what came meanwhile
             self._made.refuse_lacking(index)
         return index
 

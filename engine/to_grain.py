@@ -9,8 +9,6 @@ from dataclasses import replace
 from operator import index as as_int
 from typing import Any
 
-import numpy as np
-
 from voxelmill.engine.batches import Batch, finished
 from voxelmill.engine.convert import Convert
 from voxelmill.engine.padding import Padded
@@ -40,7 +38,7 @@ class GrainSource:
     def __getitem__(self, index: Any) -> Batch:
         """One sample. Raises IndexError outside [0, count)."""
         number = _checked(index, len(self), self)
-        batch = self.source.begin(np.array([number]), self._names).result()
+        batch = self.source.begin(self.source.checked([number]), self._names).result()
         return {k: v.values if isinstance(v, Rows) else v[0] for k, v in batch.items()}
 
 
@@ -99,7 +97,8 @@ class GrainBatches:
         """Batch `index`. Raises IndexError behind the last, StoreError for what is damaged."""
         order, step = self._step(_checked(index, len(self), self))
         convert = None if self._convert is None else replace(self._convert, epoch=order.epoch)
-        pending = self.source.begin(order.indices(step), self._names, None, convert)
+        indices = self.source.checked(order.indices(step))  # of one that is followed, not all made
+        pending = self.source.begin(indices, self._names, None, convert)
         batch = finished(pending.result(), self._rows, convert)
         return batch | {"padded": order.padded(step)} if order.end == "pad" else batch
 

@@ -36,10 +36,7 @@ class TorchSamples(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
         """Several samples, which the loaders of torch ask for together."""
-        wanted = np.asarray(indices, np.int64)
-        outside = (wanted < 0) | (wanted >= len(self))
-        if outside.any():
-            raise IndexError(f"{wanted[outside][0]} is not in [0, {len(self)}) of {self.source}")
+        wanted = self.source.checked(np.asarray(indices, np.int64))
         batch = self.source.begin(wanted, self._names).result()
         whole = {name: tensors(value) for name, value in batch.items()}
         return [{k: _one(v, i) for k, v in whole.items()} for i in range(len(wanted))]

@@ -206,3 +206,26 @@ def test_a_reader_sent_to_a_process_keeps_its_count_while_the_store_grows(tmp_pa
     finish(path)
     same()
     assert len(open_store(path)) == LONG
+
+
+@pytest.mark.parametrize("name", ["image", "objects", "runs", "params"])
+def test_adapters_give_nothing_for_samples_that_are_not_made_yet(tmp_path, name):
+    """Rows and params of a shard that is not full look like those of samples without any."""
+    from voxelmill.engine.to_grain import GrainBatches, GrainSource
+    from voxelmill.engine.to_torch import TorchSamples
+
+    path = stores.make(tmp_path / "x.zarr", stores.describe(SHORT))
+    long = stores.describe(LONG)
+    grow(path, long)
+    part, following = open_store(path, partial=True), open_store(path, follow=True)
+    ways = [
+        lambda: TorchSamples(part, [name])[SHORT],
+        lambda: GrainSource(part, [name])[SHORT],
+        lambda: GrainBatches(following, LONG, fields=[name], shuffle=False)[0],
+    ]
+    for way in ways:
+        with pytest.raises(StoreError, match="shard 1, which is not made yet"):
+            way()
+    stores.write(path, long, 1)
+    source = GrainSource(following, [name])
+    np.testing.assert_array_equal(source[SHORT][name], stores.sample(SHORT)[name])
