@@ -7,7 +7,7 @@ Then the image goes through k-space.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -285,7 +285,10 @@ def _image(
     profile = mr_scan.slice_profile(grid, p.thickness_mm)
     if grid.shape == ranges.shape:
         profile = None
-    b1, b0, receive = mr_scan.magnet_fields(ranges.scanner, p, grid, stream)
+    seen = p if MODES[p.mode] == PHYSICS else replace(p, b1_rms=0.0)  # where nobody looks
+    if MODES[p.mode] != PHYSICS and not row["distortion"]:
+        seen = replace(seen, b0_rms_hz=0.0)
+    b1, b0, receive = mr_scan.magnet_fields(ranges.scanner, seen, grid, stream)
     scene = Scene(grid, fine, profile, p.tesla, b1, b0, receive)
     trains = None
     if MODES[p.mode] == PHYSICS:

@@ -172,6 +172,8 @@ def smooth_field(
     """A smooth field of mean 0 over samples and this root mean square: (1, z, y, x) float32."""
     from voxelmill.kernels import fields
 
+    if not rms:
+        return np.zeros((1, *grid.shape), np.float32)
     sd = np.array([[rms / fields.RMS]], np.float32)
     nodes = fields.lattice_normals(
         key_of(stream, name), (1, *lattice_shape(grid, spacing_mm, along_z)), sd

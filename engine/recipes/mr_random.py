@@ -15,9 +15,10 @@ from voxelmill.engine.recipes import mr_body, mr_scan
 from voxelmill.engine.recipes.mr_body import Grid
 from voxelmill.engine.recipes.mr_scan import Scene
 
-NAMES = ("random.mean", "random.sd", "random.background", "random.bias", "random.gamma",
-         "random.cluster", "random.texture")  # fmt: skip
+NAMES = ("random.mean", "random.sd", "random.background", "random.dim", "random.bias",
+         "random.gamma", "random.cluster", "random.texture")  # fmt: skip
 MOST_CLUSTERS = 4
+_MOST_DIM = np.array([15, 5]) / 255  # mean and deviation of a dim background
 _SLOTS = 1024  # of the numbers of one contrast: 256 rows of four classes
 
 
@@ -25,13 +26,17 @@ _SLOTS = 1024  # of the numbers of one contrast: 256 rows of four classes
 class Intensities:
     """Modes `random` and `subcluster`: a Gaussian a label, in units of the image.
 
-    The defaults are those of SynthSeg (Billot et al. 2023, training script), greys over 255.
+    Means and deviations are those of SynthSeg (Billot et al. 2023, its training script), greys over
+    255; its background is random in 0.7, dim in 0.25 and 0 in 0.05 of the images.
     """
 
     mean: Range = ranged(Uniform(25 / 255, 225 / 255), "mean of each label", low=0, high=10)
     sd: Range = ranged(Uniform(5 / 255, 25 / 255), "its standard deviation", low=0, high=10)
     background_chance: float = ranged(
-        0.3, "that what is outside all labels is as random as they are, else 0", low=0, high=1
+        0.3, "that what is outside all labels is as random as they are", low=0, high=1
+    )
+    background_dim_chance: float = ranged(
+        0.25, "that it is dim instead: up to 15 grey levels of 255; else it is 0", low=0, high=1
     )
     bias_log_rms: Range = ranged(
         Uniform(0, 0.35), "of the logarithm of the bias; SynthSeg's lattice values reach 0.7 rms, "
@@ -71,8 +76,10 @@ def random_labels(
     first = slot * _SLOTS
     mean = ranges.mean.draws(stream, "random.mean", rows * clusters, first)[at]
     sd = ranges.sd.draws(stream, "random.sd", rows * clusters, first)[at]
-    if stream.uniform("random.background", 1, slot)[0] >= ranges.background_chance:
-        mean[:clusters] = sd[:clusters] = 0
+    chance = stream.uniform("random.background", 1, slot)[0] - ranges.background_chance
+    if chance >= 0:
+        dim = stream.uniform("random.dim", 2, 2 * slot) * (chance < ranges.background_dim_chance)
+        mean[:clusters], sd[:clusters] = _MOST_DIM * dim
     number = np.repeat(np.arange(rows), clusters)
     return np.column_stack([number, np.tile(np.arange(clusters), rows), mean, sd])
 

@@ -407,3 +407,25 @@ def test_more_subclusters_than_rows(tmp_path):
     (tmp_path / "table.yaml").write_text(yaml.safe_dump(table))
     with pytest.raises(SourceError, match="75 labels of 4 classes make 300 rows, above 256"):
         heads.plan(tmp_path, "ranges.intensities.clusters=4")
+
+
+def test_the_background_is_random_dim_or_nothing(folder):
+    ranges = ("mode=random", "intensities.background_chance=0.7", *FEW)
+    job = planned(folder, *ranges).job("")
+    outside = np.array([d.params.labels[0, 2:] for d in draw_batch(job, range(300))])
+    dark, dim = (outside == 0).all(1), (outside[:, 0] < 15 / 255) & (outside[:, 1] < 5 / 255)
+    assert 0.01 < dark.mean() < 0.1
+    assert 0.18 < dim.mean() - dark.mean() < 0.32
+    assert outside[~dim, 0].min() >= 25 / 255
+
+
+@pytest.mark.parametrize("name", ["brain_mr", "brain_synthseg"])
+def test_the_examples_are_made(name):
+    small = ["ranges.shape=[24, 24, 24]", "ranges.voxel_mm=[8, 8, 8]", "ranges.bend.spacing_mm=40"]
+    plan = open_plan(mills.ROOT / "examples" / f"{name}.yaml", small)
+    draws, arrays = made(plan, range(4))
+    assert {d.params.mode for d in draws} == ({1} if name == "brain_synthseg" else {0, 1, 2})
+    assert np.isfinite(arrays["image"]).all()
+    for image, label in zip(arrays["image"].astype(float), arrays["label"], strict=True):
+        assert image[label > 0].std() > 0.02
+        assert len(np.unique(label)) > 8

@@ -1,5 +1,8 @@
 """Tissue tables: complete, sourced, drawn by source family."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -99,3 +102,13 @@ def test_all_mistakes_come_in_one_message(tmp_path, whole):
     for part in ("csf.pd: [1, 0.5]", "did you mean 'fat_fraction'", "blood: must have",
                  "'subcutaneous fat' must be there"):  # fmt: skip
         assert part in str(error.value)
+
+
+def test_the_page_of_tissues_is_in_step():
+    root = Path(__file__).resolve().parents[2]
+    made = runpy.run_path(str(root / "benchmarks" / "make_tissue_page.py"))["page"](open_tissues())
+    cure = "run `python benchmarks/make_tissue_page.py`"
+    assert (root / "docs" / "tissues.md").read_text("utf-8") == made, cure
+    assert made.count(", M)") + made.count("| M |") > 20
+    for source in open_tissues().sources.values():
+        assert source in made
