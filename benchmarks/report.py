@@ -166,7 +166,11 @@ def main():
     parser.add_argument("--save", type=Path, help="keep the figures of one run here")
     parser.add_argument("--into", type=Path, help="put the tables into this file")
     words = parser.parse_args()
-    runs = {f.stem: kept(json.loads(f.read_text())) for f in words.files}
+    found = {f.stem: json.loads(f.read_text()) for f in words.files}
+    # benchmarks/results holds other figures too
+    runs = {name: kept(raw) for name, raw in found.items() if {"cases", "machine_info"} & set(raw)}
+    if not runs:
+        sys.exit("none of these files is a run of pytest-benchmark, nor what --save kept of one")
     if words.save is not None:
         if len(runs) != 1:
             sys.exit("--save keeps one run; name one file")
