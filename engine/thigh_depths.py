@@ -28,6 +28,7 @@ from voxelmill.engine.thigh_shape import check_plane
 from voxelmill.kernels import thigh as kernel
 
 PLANE_MM = 0.8  # voxels of the depths in the plane: the thinnest cortex is a closed ring in them
+CHECK_MM = 1.2  # voxels in which `check_thigh` looks
 CLOSE_MM = 22.0  # gaps between muscles up to twice this are inside the fascia
 LEAST_FILLED = 0.62  # of the fascia's inside that labels fill in a slice that is kept
 LEAST_SLICES = 3
@@ -77,12 +78,34 @@ def thigh_depths(muscles: LabelMap, table: LabelTable, plane_mm: float = PLANE_M
     out at both ends. Raises SourceError where fewer than LEAST_SLICES remain.
     """
     check_plane((muscles.voxel_mm[0], plane_mm, plane_mm))
+    fine, hulls, femurs, keep = _legs(muscles, table, plane_mm)
+    voxel_mm = (muscles.voxel_mm[0], plane_mm, plane_mm)
+    hulls, femurs = [h[keep] for h in hulls], [f[keep] for f in femurs]
+    return _measured(muscles, fine[keep], hulls, femurs, voxel_mm, keep.start)
+
+
+def check_thigh(muscles: LabelMap, table: LabelTable) -> None:
+    """Raise SourceError for a map of which `thigh_depths` can make nothing, before work starts.
+
+    It looks at wider voxels first, which takes a third of a second, and may miss a border case.
+    """
+    try:
+        _legs(muscles, table, CHECK_MM)
+    except SourceError:
+        _legs(muscles, table, PLANE_MM)
+
+
+def _legs(
+    muscles: LabelMap, table: LabelTable, plane_mm: float
+) -> tuple[Rows, list[Mask], list[Mask], slice]:
+    """The map at voxels of `plane_mm`, fascia and femur of each leg, and the slices to keep."""
     rows = thigh_rows(muscles.rows, table)
     bone = rows == kernel.CORTEX
     fine = finer(rows, muscles.voxel_mm, plane_mm)
-    voxel_mm = (muscles.voxel_mm[0], plane_mm, plane_mm)
     labelled = fine > 0
-    legs = part_legs(labelled, voxel_mm)
+    if not labelled.any():
+        raise SourceError(f"map {muscles.id}: no muscle of a thigh in it; is the table right?")
+    legs = part_legs(labelled, (muscles.voxel_mm[0], plane_mm, plane_mm))
     hulls = [outline(labelled & leg, CLOSE_MM, plane_mm) for leg in legs]
     femurs = [find_femurs(fine, hull, plane_mm, bool(bone.any())) for hull in hulls]
     area = [hull.sum((1, 2)) for hull in hulls]
@@ -101,14 +124,7 @@ def thigh_depths(muscles: LabelMap, table: LabelTable, plane_mm: float = PLANE_M
             f"map {muscles.id}: {keep.stop - keep.start} slices in a row have a femur and labels "
             f"in {LEAST_FILLED:g} of the fascia's inside ({shares}); {LEAST_SLICES} are needed"
         )
-    return _measured(
-        muscles,
-        fine[keep],
-        [h[keep] for h in hulls],
-        [f[keep] for f in femurs],
-        voxel_mm,
-        keep.start,
-    )
+    return fine, hulls, femurs, keep
 
 
 def thigh_rows(rows: Rows, table: LabelTable) -> Rows:
@@ -157,7 +173,7 @@ def _measured(
     muscle, depth = np.zeros_like(fine), np.zeros(fine.shape, np.float32)
     femur_mm = np.zeros(fine.shape, np.float32)
     for z in range(len(fine)):
-        femur_mm[z] = signed_mm(femur[z], plane_mm)
+        femur_mm[z] = signed_mm(femur[z], plane_mm, 2 * RIM_MM)
         muscle[z], depth[z] = _compartments(fine[z], hull_mm[z].max(0), femur_mm[z], plane_mm)
     sides = ("right", "left") if len(hulls) == 2 else (_side(fine, femur),)
     places = np.stack([_places(muscle, depth, hull, femur & hull, plane_mm) for hull in hulls], 1)
@@ -173,7 +189,8 @@ def _outward(hull: Mask, plane_mm: float) -> Floats:
     """Depth inside a fascia; outside, negative, how far from its convex hull, which fat fills."""
     made = np.zeros(hull.shape, np.float32)
     for z in range(len(hull)):
-        inside, outside = signed_mm(hull[z], plane_mm), signed_mm(convex(hull[z]), plane_mm)
+        inside = signed_mm(hull[z], plane_mm, 5.0)
+        outside = signed_mm(convex(hull[z]), plane_mm, MARGIN_MM)
         smooth = ndimage.gaussian_filter(inside, 1.2 / plane_mm)
         made[z] = np.where(smooth > 0, smooth, np.minimum(outside, -kernel.STEP_MM))
     return made
@@ -268,12 +285,13 @@ def _roomiest(
     depth: Floats, hull: Mask, at: NDArray[np.float64], reach: int
 ) -> NDArray[np.float64]:
     """The place within `reach` voxels of `at` that is farthest from all muscles, or least deep."""
-    y, x = np.round(at)
-    rows, columns = np.ogrid[: depth.shape[0], : depth.shape[1]]
-    away = np.hypot(rows - at[0], columns - at[1])
-    score = np.where(hull & (away <= reach), -depth - 0.1 * away, -1e3)
+    low = np.clip(np.floor(at).astype(int) - reach, 0, np.array(depth.shape) - 1)
+    near = tuple(slice(int(a), int(a) + 2 * reach + 2) for a in low)
+    rows, columns = np.indices(depth[near].shape, sparse=True)
+    away = np.hypot(rows + low[0] - at[0], columns + low[1] - at[1])
+    score = np.where(hull[near] & (away <= reach), -depth[near] - 0.1 * away, -1e3)
     best = np.unravel_index(int(np.argmax(score)), score.shape)
-    return np.array(best, float) if score[best] > -1e3 else np.array([y, x])
+    return low + np.array(best, float) if score[best] > -1e3 else np.round(at)
 
 
 def _levels(slices: int, slice_mm: float) -> NDArray[np.float64]:

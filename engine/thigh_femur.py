@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from voxelmill.engine.label_table import Rows, open_table
-from voxelmill.engine.thigh_outline import Mask
+from voxelmill.engine.thigh_outline import Mask, box_of
 from voxelmill.kernels import thigh as kernel
 
 FEMUR_MM = (9.0, 32.0)  # radius of the largest disc in a femur
@@ -17,6 +17,16 @@ _Found = tuple[Mask, NDArray[np.float64] | None]
 
 def find_femurs(rows: Rows, hull: Mask, plane_mm: float, labelled: bool) -> Mask:
     """The femur in each slice: its label, or the hole that the vasti leave; none where unsure."""
+    if not hull.any():
+        return np.zeros_like(hull)
+    box = (slice(None), *box_of(hull.any(0), 2))
+    whole = np.zeros_like(hull)
+    whole[box] = _found_in(rows[box], hull[box], plane_mm, labelled)
+    return whole
+
+
+def _found_in(rows: Rows, hull: Mask, plane_mm: float, labelled: bool) -> Mask:
+    """As `find_femurs`, in a box around the leg."""
     found = [_femur_label, _femur_hole][not labelled]
     planes, centres = [], []
     for plane, inside in zip(rows, hull, strict=True):

@@ -73,13 +73,30 @@ def part_legs(labelled: Mask, voxel_mm: tuple[float, float, float]) -> list[Mask
     return parts
 
 
-def signed_mm(mask: Mask, plane_mm: float) -> Floats:
-    """Depth in mm inside a mask of a plane, negative outside; to the edges of voxels."""
-    if not mask.any():
-        return np.full(mask.shape, -1e3, np.float32)
-    inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
-    depth = np.where(mask, inside - 0.5, 0.5 - outside)
-    return np.asarray(depth * plane_mm, np.float32)
+def signed_mm(mask: Mask, plane_mm: float, most_mm: float = 1e3) -> Floats:
+    """Depth in mm inside a mask of a plane, negative outside; to the edges of voxels.
+
+    What is outside by more than `most_mm` may be told as -most_mm: a small one saves time.
+    """
+    out = np.full(mask.shape, -most_mm, np.float32)
+    if mask.any():
+        near = box_of(mask, int(np.ceil(min(most_mm / plane_mm, max(mask.shape)))) + 2)
+        there = mask[near]
+        within = box_of(there, 1)
+        depth = 0.5 - ndimage.distance_transform_edt(~there)
+        inside = ndimage.distance_transform_edt(there[within]) - 0.5
+        depth[within] = np.where(there[within], inside, depth[within])
+        out[near] = np.maximum(depth * plane_mm, -most_mm)
+    return out
+
+
+def box_of(mask: Mask, margin: int) -> tuple[slice, ...]:
+    """The box of a mask that is not empty, with a margin as far as there is room."""
+    slices = []
+    for axis, n in enumerate(mask.shape):
+        there = np.flatnonzero(mask.any(tuple(a for a in range(mask.ndim) if a != axis)))
+        slices.append(slice(max(0, int(there[0]) - margin), min(n, int(there[-1]) + margin + 1)))
+    return tuple(slices)
 
 
 def _closed(mask: Mask, by_mm: float, plane_mm: float) -> Mask:

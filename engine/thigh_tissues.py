@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.engine.draw import Stream
-from voxelmill.engine.label_maps import LabelMaps
+from voxelmill.engine.label_maps import SHIPPED, LabelMaps
 from voxelmill.engine.label_table import Rows
-from voxelmill.engine.thigh_depths import Depth, ThighDepths, thigh_depths
+from voxelmill.engine.thigh_depths import Depth, ThighDepths, check_thigh, thigh_depths
 from voxelmill.engine.thigh_noise import thigh_noise
 from voxelmill.engine.thigh_outline import MARGIN_MM
 from voxelmill.engine.thigh_params import ThighParams
@@ -80,8 +80,13 @@ class ThighMaps:
         """How many maps there are."""
         return len(self.maps)
 
+    def check(self, i: int) -> None:
+        """Raise SourceError where map `i` shows no thigh; those that ship are known to."""
+        if SHIPPED not in self.maps.sources[i].path.parents:
+            check_thigh(self.maps.map(i), self.maps.label_table)
+
     def depths(self, i: int) -> ThighDepths:
-        """Of map `i`; the first call takes seconds. Raises SourceError where it shows no thigh."""
+        """Of map `i`; the first call takes a second or two. Raises SourceError where it shows no thigh."""
         with self._lock:  # one at a time: the work of a map is not done twice
             if i not in self._cache:
                 self._cache[i] = thigh_depths(self.maps.map(i), self.maps.label_table)

@@ -182,7 +182,7 @@ def check_opened(ranges: Ranges, inputs: ThighSources) -> None:
         bad = []
         for i in range(len(inputs.maps)):
             try:
-                inputs.maps.depths(i)
+                inputs.maps.check(i)
             except SourceError as error:
                 bad.append(str(error))
         if bad:
