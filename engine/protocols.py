@@ -346,13 +346,14 @@ def t2_weights(
 ) -> NDArray[np.float64] | None:
     """Echoes of a train relative to that at k-space's centre, (pool, echo); None without a train.
 
-    like: the row of the tissue after which each pool's train is modelled.
+    like: the row of the tissue after which each pool's train is modelled: water, fat, and fluid
+    where that is a pool of its own.
     """
     if SEQUENCES[int(row["sequence"])] not in (FastSpinEcho, InversionFse, DoubleInversion):
         return None
     rows = tissues[list(like)]
     pairs = [(rows[p, AT[first]], rows[p, AT[first] + 1])
-             for p, first in enumerate(("t1_ms", "fat_t1_ms"))]  # fmt: skip
+             for p, first in enumerate(("t1_ms", "fat_t1_ms", "t1_ms")[: len(rows)])]  # fmt: skip
     t1, t2 = np.array(pairs).T
     made = echoes(row, t1, t2, np.ones(len(pairs)))
     return np.asarray(made / made[:, [int(row["centre"])]])

@@ -26,6 +26,7 @@ from voxelmill.engine.recipes.mr_inputs import open_mr_inputs as open_inputs
 from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA
 from voxelmill.engine.recipes.mr_scan import Magnet, Scene
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
+from voxelmill.engine.tissues import AT as TISSUE_AT
 from voxelmill.engine.tissues import COLUMNS as TISSUE_COLUMNS
 from voxelmill.engine.tissues import NAMES as TISSUE_NAMES
 
@@ -37,6 +38,7 @@ __all__ = [
 VERSION = 1
 _SLICE_AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 _NOISE = "noise.image"
+_FLUID_T2_MS = 200.0  # from here on water is a pool of its own in echo trains: it hardly decays
 _NOTHING = 1e-3  # of a voxel's tissue: less than that has left the picture
 _FIELD_BYTES = 24  # a voxel, of B1, B0, the receive gain and the bend
 NAMES = (
@@ -136,7 +138,7 @@ def working_bytes(ranges: Ranges) -> int:
     voxels, parts = prod(ranges.shape), ranges.parts**3
     thick = 2 if ranges.slices.thickness_mm.bounds()[1] > ranges.voxel_mm[0] else 1
     patches = 9 * parts if ranges.mode.weights.get(SUBCLUSTER) else 0
-    pools = 2 if ranges.mode.weights.get(PHYSICS) else 1
+    pools = 3 if ranges.mode.weights.get(PHYSICS) else 1
     looked_up = voxels * (thick * parts + patches + _FIELD_BYTES + 8 * pools)
     return looked_up + acquiring((1, pools, *ranges.shape), ranges.acquisition.coils)
 
@@ -294,8 +296,11 @@ def _image(
     if MODES[p.mode] == PHYSICS:
         tissues, spectra = p.tissues[:, 1:], [t.spectrum for t in inputs.tissues]
         tissue_of_row = _tissue_of_row(inputs)
-        pools = mr_scan.physics_pools(scene, row, tissues, tissue_of_row, spectra)
-        trains = protocols.t2_weights(row, tissues, _train_tissues(inputs))
+        fluids = tissues[tissue_of_row, TISSUE_AT["t2_ms"]] > _FLUID_T2_MS
+        like = _train_tissues(inputs, tissues, tissue_of_row[fluids])
+        trains = protocols.t2_weights(row, tissues, like)
+        apart = fluids if trains is not None and len(trains) > 2 else None
+        pools = mr_scan.physics_pools(scene, row, tissues, tissue_of_row, spectra, apart)
     else:
         pools = mr_random.random_pools(scene, p.labels, ranges.intensities.cluster_mm, stream)
     brightest = 1 / row["scale"]
@@ -308,12 +313,16 @@ def _image(
     return image
 
 
-def _train_tissues(inputs: MrSources) -> tuple[int, int]:
-    """After which tissue each pool's echo train is modelled: the brain's, or the body's."""
+def _train_tissues(
+    inputs: MrSources, tissues: NDArray[np.float64], fluids: NDArray[np.int64]
+) -> list[int]:
+    """After which tissue each pool's echo train is modelled: the brain's, or the body's; of fluids
+    that of the longest T2, if there are any."""
     names = list(inputs.tissues.by_name)
     used = set(inputs.maps.label_table.tissues)
     water = "white matter" if "white matter" in used else "skeletal muscle"
-    return names.index(water), names.index("subcutaneous fat")
+    longest = fluids[np.argsort(tissues[fluids, TISSUE_AT["t2_ms"]])][-1:].tolist()
+    return [names.index(water), names.index("subcutaneous fat"), *longest]
 
 
 def _followed(

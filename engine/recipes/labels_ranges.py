@@ -44,7 +44,10 @@ class Protocols:
         ),
         "T2 weighting without CSF",
     )  # fmt: skip
-    double_inversion: DoubleInversion = ranged(DoubleInversion(), "grey matter alone")
+    double_inversion: DoubleInversion = ranged(
+        DoubleInversion(ti_ms=Uniform(2600, 2850), ti2_ms=Uniform(430, 620)),
+        "grey matter: white matter is weak, CSF nearly gone",
+    )
     balanced: BalancedEcho = ranged(BalancedEcho(), "balanced steady state")
 
 

@@ -3,7 +3,7 @@
 A sample is rendered alone here: volumes are large, and kernels are parallel inside them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import Any
@@ -170,15 +170,24 @@ def smooth_field(
     grid: Grid, spacing_mm: float, rms: float, stream: Stream, name: str, along_z: float = 1.0
 ) -> NDArray[np.float32]:
     """A smooth field of mean 0 over samples and this root mean square: (1, z, y, x) float32."""
+    return smooth_fields(grid, spacing_mm, {name: rms}, stream, along_z)[0]
+
+
+def smooth_fields(
+    grid: Grid, spacing_mm: float, rms: Mapping[str, float], stream: Stream, along_z: float = 1.0
+) -> list[NDArray[np.float32]]:
+    """A `smooth_field` for each name, all in one pass; what has no variation is zero."""
     from voxelmill.kernels import fields
 
-    if not rms:
-        return np.zeros((1, *grid.shape), np.float32)
-    sd = np.array([[rms / fields.RMS]], np.float32)
-    nodes = fields.lattice_normals(
-        key_of(stream, name), (1, *lattice_shape(grid, spacing_mm, along_z)), sd
-    )
-    return np.asarray(fields.spline(nodes, grid.shape)[:, 0])
+    varying = [name for name, value in rms.items() if value]
+    made = {}
+    if varying:
+        keys = np.array([stream.key(name) for name in varying], np.uint32)
+        sd = np.array([[rms[name] / fields.RMS] for name in varying], np.float32)
+        shape = (1, *lattice_shape(grid, spacing_mm, along_z))
+        all_of_them = fields.spline(fields.lattice_normals(keys, shape, sd), grid.shape)
+        made = dict(zip(varying, np.asarray(all_of_them), strict=True))
+    return [made[n] if n in made else np.zeros((1, *grid.shape), np.float32) for n in rms]
 
 
 def key_of(stream: Stream, name: str) -> NDArray[np.uint32]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from voxelmill.engine import protocols
 from voxelmill.engine.draw import Stream, TruncatedNormal
-from voxelmill.engine.recipes.mr_body import Grid, key_of, smooth_field
+from voxelmill.engine.recipes.mr_body import Grid, key_of, smooth_fields
 from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA, ORDERS, WINDOWS, Acquisition, Scanner
-from voxelmill.engine.tissues import FAT, POOLS
+from voxelmill.engine.tissues import FAT, POOLS, WATER
 
 NAMES = (
     "tesla",
@@ -82,14 +82,12 @@ def magnet_fields(
     ranges: Scanner, magnet: Magnet, grid: Grid, stream: Stream
 ) -> tuple[NDArray[np.float32], ...]:
     """B1 (share of the nominal flip angle), B0 offset in Hz and receive gain, on a grid."""
-    b1, b0, bias = (
-        smooth_field(grid, ranges.smooth_mm, rms, stream, name)
-        for rms, name in (
-            (magnet.b1_rms, "fields.b1"),
-            (magnet.b0_rms_hz, "fields.b0"),
-            (magnet.bias_log_rms, "fields.bias"),
-        )
-    )
+    rms = {
+        "fields.b1": magnet.b1_rms,
+        "fields.b0": magnet.b0_rms_hz,
+        "fields.bias": magnet.bias_log_rms,
+    }
+    b1, b0, bias = smooth_fields(grid, ranges.smooth_mm, rms, stream)
     shares = np.clip(np.float32(magnet.b1) * (1 + b1), B1_LEAST, B1_MOST)
     return shares.astype(np.float32), b0, np.exp(bias)
 
@@ -160,14 +158,23 @@ def physics_pools(
     tissues: NDArray[np.float64],
     tissue_of_row: NDArray[np.int64],
     spectra: Sequence[str],
+    fluid_rows: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.complex64]:
-    """Pools of one contrast by physics: signals of tissues, saturated where B0 allows it."""
+    """Pools of one contrast by physics: signals of tissues, saturated where B0 allows it.
+
+    fluid_rows: rows whose water is a third pool, which has an echo train of its own.
+    """
     from voxelmill.kernels import phase
 
     b1, bins = b1_steps(scene)
-    signals = protocols.signals(row, tissues, spectra, b1, scene.tesla)
-    pools = look_up(scene, signals[tissue_of_row], bins)
-    for p, pool in enumerate(POOLS):
+    signals = protocols.signals(row, tissues, spectra, b1, scene.tesla)[tissue_of_row]
+    if fluid_rows is not None:
+        apart = np.zeros_like(signals[..., :1])
+        apart[fluid_rows] = signals[fluid_rows, :, :1]
+        signals[fluid_rows, :, 0] = 0
+        signals = np.concatenate([signals, apart], -1)
+    pools = look_up(scene, signals, bins)
+    for p, pool in enumerate((*POOLS, WATER)[: pools.shape[1]]):
         left = protocols.suppression(row, pool, scene.b0_hz, scene.b1, scene.tesla)
         if left.ndim:
             pools[:, p] *= left
@@ -237,10 +244,10 @@ def _sampling(grid: Grid, row: protocols.Row) -> Any:
 def _chemical_shift_px(scene: Scene, row: protocols.Row, pools: int) -> NDArray[np.float64] | None:
     from voxelmill.kernels.spectrum import shift_hz
 
-    if pools != len(POOLS):
+    if pools < len(POOLS):
         return None
     fat = float(shift_hz(protocols.MAIN_PPM, scene.tesla)) / row["bandwidth_hz"]
-    return np.array([[fat if pool == FAT else 0.0 for pool in POOLS]])
+    return np.array([[fat if p == POOLS.index(FAT) else 0.0 for p in range(pools)]])
 
 
 def _poses(row: protocols.Row, stream: Stream, slot: int) -> NDArray[np.float64] | None:

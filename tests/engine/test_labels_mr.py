@@ -223,6 +223,17 @@ def test_gamma_keeps_the_brightest_and_moves_the_rest():
     np.testing.assert_allclose(mr_random.to_gamma(4 * image, 0.5).ravel(), [0, 2, 4])
 
 
+def test_fluid_does_not_decay_along_a_train(folder):
+    """White matter blurs, or is sharpened, by its T2; CSF of 2 s keeps its edges."""
+    decay = ("mode=physics", "families=t2_fse", "protocols.t2_fse.te_ms=100",
+             "protocols.t2_fse.refocus_deg=180", "protocols.t2_fse.spacing_ms=10",
+             "acquisition.order=linear", "protocols.t2_fse.echoes=20", "parts=1")  # fmt: skip
+    p, arrays = one(folder, *PLAIN, *IDEAL, *decay)
+    image, label = arrays["image"].astype(np.float64), arrays["label"]
+    ringing = [image[eroded(label, v, 1)].std() / p.labels[v, 2] for v in (LEFT, CSF)]
+    assert ringing[1] < 0.02 < ringing[0]
+
+
 # ---- acquisition
 
 
