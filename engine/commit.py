@@ -90,6 +90,10 @@ class Record:
         due = (description.content_digest, description.layout_digest)
         return (self.content_digest, self.layout_digest) == due
 
+    def may_be_of(self, description: Description) -> bool:
+        """Whether it does not say that it is of another store."""
+        return not self.content_digest or self.is_of(description)
+
 
 def record_path(store: Path, shard: int) -> Path:
     """Where the commit record of `shard` stands."""
@@ -139,8 +143,8 @@ def fits(record: Record, description: Description) -> bool:
     """Whether a record holds all samples and files now due; after growth the last old does not."""
     due = description.samples_in(record.shard)
     names = set(shard_files(description, record.shard).values())
-    known = not record.content_digest or record.is_of(description)
-    return known and record.samples == due and set(record.files) == names
+    same = record.samples == due and set(record.files) == names
+    return same and record.may_be_of(description)
 
 
 def mark_of(file: Path, description: Description, name: str) -> str:

@@ -59,7 +59,8 @@ class Following:
             due = description.samples_in(shard)
             if self.made.get(shard, 0) < due:
                 record = read_record(record_path(self.reader.path, shard))
-                if record is not None and record.shard == shard:
+                sound = record is not None and record.shard == shard
+                if record is not None and sound and record.may_be_of(description):
                     self.made[shard] = record.samples
                 if self.made.get(shard, 0) < due:
                     lacking.append(shard)

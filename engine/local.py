@@ -7,10 +7,11 @@ makes threads and opens files of its own.
 What is checked, and when:
 - the checksum of a sample on its first touch in a process (`check="first"`), at each ("always"),
   or not at all ("never"); that of a shard's index when it is read, once;
-- against commits.bin, so that a file put in another's place is found: the size of each shard file
-  when it is opened, its mark (`engine.commit`) when its index is read, the hash of params and of
-  starts of ragged rows. Raw files whose last samples are alike have the same mark: only `voxelmill
-  check` tells them apart. Stores made before there were marks have sizes and hashes only.
+- against commits.bin, or the commit records of a store that is not whole, so that a file put in
+  another's place is found: the size of each shard file when it is opened, its mark
+  (`engine.commit`) when its index is read, the hash of params and of starts of ragged rows. Raw
+  files whose last samples are alike have the same mark: only `voxelmill check` tells them apart.
+  Stores made before there were marks have sizes and hashes only.
 """
 
 import os
@@ -22,11 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxelmill.engine.commit import open_manifest
 from voxelmill.engine.convert import Convert
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
-from voxelmill.engine.layout import array_metadata
+from voxelmill.engine.local_commits import Commits
 from voxelmill.engine.local_dense import Dense
 from voxelmill.engine.local_rows import ParamsTable, RaggedRows, ragged_rows
 from voxelmill.engine.local_shards import COLD_BATCHES, Process, Rules, fits
@@ -35,7 +35,6 @@ from voxelmill.engine.sample import Field
 from voxelmill.engine.threads import Work
 
 Buffers = Mapping[str, NDArray[Any]]
-_ENTRY = [("size", "<u8"), ("hash", "V16")]
 _LEAST_TASK_BYTES = 1 << 19
 _MOST_TOLD = 1024  # steps
 
@@ -65,19 +64,19 @@ class LocalArrays:
         self.path, self.description = Path(path), description
         self._rules = Rules(way, check, threads or min(4, len(os.sched_getaffinity(0))))
         self._process: Process | None = None
-        committed = _committed(self.path, description)
+        commits = Commits(self.path, description)
         arguments = (self.path, description)
         self._dense: dict[str, Dense] = {}
         self._ragged: dict[str, RaggedRows] = {}
         for f in description.fields:
             if isinstance(f, Field):
-                self._dense[f.name] = Dense(*arguments, f, committed(f.name), self._rules)
+                self._dense[f.name] = Dense(*arguments, f, commits, self._rules)
             else:
-                self._ragged[f.name] = ragged_rows(f, *arguments, committed, self._rules)
+                self._ragged[f.name] = ragged_rows(f, *arguments, commits, self._rules)
         self._nbytes = sum(dense.nbytes for dense in self._dense.values()) * description.count
         self._params: ParamsTable | None = None
         if description.columns:
-            self._params = ParamsTable(*arguments, "params", committed("params"), self._rules)
+            self._params = ParamsTable(*arguments, "params", commits, self._rules)
 
     def start(
         self,
@@ -253,24 +252,3 @@ def refuse_unfit(name: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[
         raise ValueError(f"out[{name!r}] is {what}; {shape} {dtype} is due: nothing is cast")
     if not (given.flags.c_contiguous and given.flags.writeable):
         raise ValueError(f"out[{name!r}] must be C-contiguous and writeable; give a fresh array")
-
-
-def _committed(path: Path, description: Description) -> Callable[[str], NDArray[Any] | None]:
-    """By array: size, hash and mark of the file of each shard, from commits.bin if there is one.
-
-    A store that is still being made, or grew since it was described, has none that fits; whether
-    that may be is for who opens the store.
-    """
-    names = list(array_metadata(description))
-    try:
-        entries, marks, _ = open_manifest(path, description)
-    except StoreError:
-        return lambda name: None
-    table: NDArray[Any] = np.frombuffer(entries, _ENTRY)
-    if marks is not None:
-        marked = np.empty(len(table), [*_ENTRY, ("mark", "V8")])
-        marked["size"], marked["hash"] = table["size"], table["hash"]
-        marked["mark"] = np.frombuffer(marks, "V8")
-        table = marked
-    table = table.reshape(description.shards, len(names))
-    return lambda name: table[:, names.index(name)] if name in names else None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from voxelmill.engine.crc import crc32c_at
 from voxelmill.engine.description import Description
 from voxelmill.engine.layout import stored_dtype
+from voxelmill.engine.local_commits import Commits
 from voxelmill.engine.local_shards import COLD_BATCHES, Process, Rules, ShardArray
 from voxelmill.engine.sample import Field
 from voxelmill.engine.shard_files import NOWAIT, Damage, ShardFile, place_in
@@ -44,10 +45,10 @@ class Dense(ShardArray):
         path: Path,
         description: Description,
         field: Field,
-        committed: NDArray[Any] | None,
+        commits: Commits,
         rules: Rules,
     ) -> None:
-        super().__init__(path, description, field.name, committed, rules)
+        super().__init__(path, description, field.name, commits, rules)
         self.field, self.dtype, self.nbytes = field, stored_dtype(field.dtype), field.nbytes
         self._packed = description.zstd_level(field) is not None
         self._quick, self._crc = rules.way == "preadv", crc32c_at()

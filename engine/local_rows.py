@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from voxelmill.engine.description import Description
 from voxelmill.engine.layout import ROWS, start_name, stored_dtype
+from voxelmill.engine.local_commits import Commits
 from voxelmill.engine.local_shards import Process, Rules, ShardArray
 from voxelmill.engine.sample import Ragged, Rows
 from voxelmill.engine.shard_files import Damage, place_in
@@ -125,9 +126,8 @@ class RaggedRows(ShardArray):
 
 
 def ragged_rows(
-    field: Ragged, path: Path, description: Description, committed: Any, rules: Rules
+    field: Ragged, path: Path, description: Description, commits: Commits, rules: Rules
 ) -> RaggedRows:
     """A ragged field with its starts."""
-    name = start_name(field)
-    starts = ShardArray(path, description, name, committed(name), rules)
-    return RaggedRows(field, starts, path, description, field.name, committed(field.name), rules)
+    starts = ShardArray(path, description, start_name(field), commits, rules)
+    return RaggedRows(field, starts, path, description, field.name, commits, rules)

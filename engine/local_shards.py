@@ -6,6 +6,7 @@ was checked. `ShardArray` opens the files of an array and finds the inner chunks
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from voxelmill.engine.commit import FileState
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.layout import inner_chunks, shard_files
+from voxelmill.engine.local_commits import Commits
 from voxelmill.engine.shard_files import (
     Damage,
     Files,
@@ -31,6 +34,7 @@ from voxelmill.engine.shard_files import (
 from voxelmill.engine.threads import Pool
 
 _INDEX_BYTES, _CHUNK_BYTES = 64 << 20, 64 << 20  # that are kept in memory
+_NOT_COMMITTED = "it is not the file that was committed"
 COLD_BATCHES = 64  # for which hints go on after a read that was not in the page cache
 
 
@@ -69,34 +73,39 @@ class Process:
 
 
 class ShardArray:
-    """The shard files of array `name`.
-
-    committed: (shard,) records with `size` and `hash` from commits.bin, and `mark` where it has
-    marks; None: sizes unknown.
-    """
+    """The shard files of array `name`; `commits` knows what was committed of them."""
 
     def __init__(
         self,
         path: Path,
         description: Description,
         name: str,
-        committed: NDArray[Any] | None,
+        commits: Commits,
         rules: Rules,
     ) -> None:
         self.path, self.description, self.name, self.rules = path, description, name, rules
-        self._committed = committed
+        self._commits = commits
+        self._remade: set[int] = set()  # shards of which files are not as they were committed
         first = shard_files(description, 0)[name]
         self._tail = first.removeprefix(f"{name}/c/0")
         self._head = f"{path.absolute()}/{name}/c/"
         self._entries = inner_chunks(description, name)
-        marked = committed is not None and "mark" in (committed.dtype.names or ())
-        self._marks = committed["mark"] if committed is not None and marked else None
         self._fill = ShardFile.fill_mapped if rules.way == "mmap" else ShardFile.fill
 
     def file(self, here: Process, shard: int) -> ShardFile:
         """The open file. Raises Damage if it is missing or has not the size that was committed."""
-        size = None if self._committed is None else int(self._committed["size"][shard])
-        return here.files.get(f"{self._head}{shard}{self._tail}", size, self._may_grow(shard))
+        path = f"{self._head}{shard}{self._tail}"
+        found = here.files.held(path)
+        if found is not None:
+            return found
+        due = self._due(shard)
+        try:
+            return here.files.get(path, None if due is None else due.size)
+        except Damage as damage:
+            if damage.what != "is damaged":
+                raise
+            self._refuse(shard, damage, lambda state: state.size == os.stat(path).st_size)
+        return here.files.get(path, None)
 
     def index(self, here: Process, shard: int, file: ShardFile) -> NDArray[Any]:
         """Where the inner chunks are: see `read_index`. Read once a shard, and kept."""
@@ -110,9 +119,11 @@ class ShardArray:
         """`read_index` of a file that is the one that was committed. Raises Damage."""
         check = self.rules.check != "never"
         index = read_index(file, self._entries, check)
-        marks = None if not check or self._may_grow(shard) else self._marks
-        if marks is not None and read_mark(file, index) != marks[shard].tobytes():
-            raise Damage("it is not the file that was committed")
+        due = self._due(shard) if check else None
+        if due is not None and due.mark is not None:
+            mark = read_mark(file, index).hex()
+            if mark != due.mark:
+                self._refuse(shard, Damage(_NOT_COMMITTED), lambda state: state.mark == mark)
         return index
 
     def whole(self, here: Process, shard: int, indexed: bool) -> bytes:
@@ -142,15 +153,22 @@ class ShardArray:
         """Find a file that is whole and of another shard; a big one only `check` hashes."""
         import xxhash
 
-        if self._committed is None or self._may_grow(shard):
+        due = self._due(shard)
+        if due is None:
             return
-        if xxhash.xxh3_128_digest(data) != self._committed["hash"][shard].tobytes():
-            raise Damage("it is not the file that was committed")
+        found = xxhash.xxh3_128_hexdigest(data)
+        if found != due.xxh3_128:
+            self._refuse(shard, Damage(_NOT_COMMITTED), lambda state: state.xxh3_128 == found)
 
-    def _may_grow(self, shard: int) -> bool:
-        """The last shard, if it is not full, is remade with more samples when a store grows."""
-        last = shard == self.description.shards - 1
-        return last and self.description.count % self.description.samples_per_shard > 0
+    def _due(self, shard: int) -> FileState | None:
+        """What the file of `shard` has to be; None: not known."""
+        return None if shard in self._remade else self._commits.state(self.name, shard)
+
+    def _refuse(self, shard: int, damage: Damage, same: Callable[[FileState], bool]) -> None:
+        """Raise `damage` unless the file was made anew, as the last shard is when a store grows."""
+        if not self._commits.was_remade(self.name, shard, same):
+            raise damage
+        self._remade.add(shard)
 
 
 def fits(nbytes: int) -> bool:

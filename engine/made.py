@@ -87,7 +87,11 @@ def _committed(location: Location, description: Description) -> dict[int, int]:
     """Shard -> samples that are committed. A server cannot list, so each shard is a request."""
     if location.is_local:
         records = read_records(location.path, description)
-        return {shard: record.samples for shard, record in records.items()}
+        return {k: r.samples for k, r in records.items() if r.may_be_of(description)}
     names = [record_name(shard) for shard in range(description.shards)]
     found = (parsed_record(data) if data else None for data in location.read_many(names))
-    return {k: r.samples for k, r in enumerate(found) if r is not None and r.shard == k}
+    return {
+        k: r.samples
+        for k, r in enumerate(found)
+        if r is not None and r.shard == k and r.may_be_of(description)
+    }

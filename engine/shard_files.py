@@ -187,18 +187,20 @@ class Files:
         """How many are held open."""
         return len(self._open)
 
-    def get(self, path: str, size: int | None, at_least: bool) -> ShardFile:
-        """The file at `path`, which has `size` bytes, or `at_least` so many; None: any number.
-
-        Raises Damage.
-        """
+    def held(self, path: str) -> ShardFile | None:
+        """The file at `path`, if it is held open."""
         with self._lock:
             file = self._open.get(path)
             if file is not None:
                 self._open.move_to_end(path)
-                return file
+            return file
+
+    def get(self, path: str, size: int | None) -> ShardFile:
+        """The file at `path`, which has `size` bytes; None: any number. Raises Damage."""
+        if (file := self.held(path)) is not None:
+            return file
         file = self._opened(path)
-        if size is not None and (file.size < size or (file.size > size and not at_least)):
+        if size is not None and file.size != size:
             raise Damage(f"it has {file.size} bytes and {size} were committed")
         with self._lock:
             self._open[path] = file

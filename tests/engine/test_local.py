@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from queue import Queue
 
 import google_crc32c
@@ -37,6 +38,7 @@ from voxelmill.engine.shard_files import (
     place_in,
     read_index,
 )
+from voxelmill.engine.store import create, finish
 from voxelmill.engine.threads import Pool
 
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -147,6 +149,7 @@ def test_shards_that_another_tool_wrote(tmp_path):
         for sample in (2, 0, 3, 1, 7, 5, 4, 6, 9, 8, 10):
             array[sample].write(value[sample]).result()
     (path / "commits.bin").unlink()
+    shutil.rmtree(path / "commits")
     arrays = LocalArrays(path, description)
     assert stores.same(
         read(arrays, [9, 3, 0, 5], ["image", "mask"]), expected([9, 3, 0, 5], values)
@@ -416,6 +419,7 @@ def test_damage_is_an_error_that_names_the_file(damaged, way, name, harm, sizes)
         file.write_bytes(bytes(data[:cut]) + bytes(harm == "long"))
     if not sizes:
         (damaged / "commits.bin").unlink()
+        shutil.rmtree(damaged / "commits")
     arrays = LocalArrays(damaged, stores.describe(), way=way)
     assert stores.same(read(arrays, [0, 9]), expected([0, 9]))  # other shards are well
     for _ in range(2):
@@ -486,6 +490,46 @@ def test_swapped_shard_files_are_found(damaged, name, way):
     assert stores.same(read(arrays, [9]), expected([9]))
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", [*NAMES, "objects_start"])
+def test_swapped_shard_files_of_a_store_in_the_making_are_found(tmp_path, name, way):
+    """Its commit records say what is due, also in the place of a last shard that is not full."""
+    create(path := tmp_path / "x.zarr", stores.describe())
+    for shard in (0, 1):
+        stores.write(path, stores.describe(), shard)
+    files = swap(path, name)
+    with pytest.raises(StoreError, match=r"is damaged.*committed"):
+        open_store(path, partial=True, way=way).start(
+            [2, 3], [name.removesuffix("_start")]
+        ).result()
+    swap(path, name)
+    assert stores.same(open_store(path, partial=True)[:8], expected(range(8)))
+    stores.write(path, stores.describe(), 2)
+    last = Path(str(files[0]).replace("/c/0", "/c/2"))
+    finish(path)
+    for data in (files[0].read_bytes(), last.read_bytes() + b"more"):
+        sound = last.read_bytes()
+        last.write_bytes(data)
+        with pytest.raises(StoreError, match=r"is damaged.*committed"):
+            open_store(path, way=way).start([9], [name.removesuffix("_start")]).result()
+        last.write_bytes(sound)
+    assert stores.same(open_store(path)[8:], expected(range(8, 11)))
+
+
+def test_a_shard_of_another_store_counts_as_not_made(tmp_path):
+    other = stores.describe(content_digest="f" * 64)
+    for name, description in (("x.zarr", stores.describe()), ("y.zarr", other)):
+        create(tmp_path / name, description)
+        for shard in (0, 1):
+            stores.write(tmp_path / name, description, shard)
+    record = "commits/00000001.json"
+    shutil.copy(tmp_path / "y.zarr" / record, tmp_path / "x.zarr" / record)
+    assert open_store(tmp_path / "x.zarr", partial=True).available().tolist() == [0, 1, 2, 3]
+    follow = open_store(tmp_path / "x.zarr", follow=True, stall_s=0.1)
+    with pytest.raises(StoreError, match="shard 1 is not made yet"):
+        next(follow.batches(8, window=2, fields=["image"]))
+
+
 def test_swapped_files_of_one_size_are_found_by_their_marks(tmp_path):
     """Raw ones, and packed ones."""
     for images, labels in (("raw", "raw"), ("zstd", "zstd")):
@@ -529,6 +573,7 @@ def test_an_absent_sample_is_an_error_and_no_zeros(damaged):
     image = expected(range(11))["image"]
     ts.open(spec).result().write(image).result()  # sample 5 is zeros
     (damaged / "commits.bin").unlink()
+    shutil.rmtree(damaged / "commits")
     arrays = LocalArrays(damaged, stores.describe())
     assert stores.same(read(arrays, [4, 6], ["image"]), expected([4, 6], ["image"]))
     with pytest.raises(
@@ -668,12 +713,12 @@ def test_files_share_what_a_process_may_open(tmp_path, monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (60, 60))
     alone = Files()
     for i in range(40):
-        held = alone.get(str(tmp_path / str(i)), i, False)
+        held = alone.get(str(tmp_path / str(i)), i)
         assert held.size == i
     assert len(alone) <= 30
     more = [Files() for _ in range(4)]
     for i in range(40):
-        alone.get(str(tmp_path / str(i)), None, False)
+        alone.get(str(tmp_path / str(i)), None)
     assert len(alone) == 16  # never less
     assert len(more) == 4
     fd = held.fd
