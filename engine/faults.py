@@ -53,6 +53,12 @@ def explained(error: Exception, url: str, waited_s: float = 0.0) -> StoreError:
         )
     if code == "NOT_FOUND" or status == 404:
         return AbsentError(f"{url} is missing (404)")
+    if "was ignored by server" in text:
+        return _remote(
+            f"{url}: the server ignores range requests; take one that answers them (nginx, Apache, "
+            "Caddy; Python's http.server does not)",
+            None,
+        )
     if code in _DAMAGE:
         return DamagedError(f"{url} is damaged ({_short(text)})")
     if status:

@@ -8,7 +8,10 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -301,6 +304,23 @@ def test_first_contact(server, status, message):
     with pytest.raises(StoreError, match=r"commits\.bin"):
         open_store(server.store)
     assert len(server.requests) < 20
+
+
+def test_a_server_without_ranges_is_not_called_damage(made):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=made)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            store = open_store(f"http://127.0.0.1:{server.server_port}/x.zarr")
+            with pytest.raises(RemoteError, match="ignores range requests"):
+                store[0]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_nobody_answers(monkeypatch):
