@@ -19,6 +19,7 @@ from voxelmill.engine.padding import Padded
 from voxelmill.engine.permutation import derived_seed
 from voxelmill.engine.reader import Reader
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
+from voxelmill.engine.subset import integers
 
 
 class MixedReader:
@@ -185,9 +186,7 @@ class MixedReader:
 
     def checked(self, indices: ArrayLike) -> NDArray[np.int64]:
         """The indices as int64. Raises IndexError outside, StoreError if not made yet."""
-        index = np.asarray(indices)
-        if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
-            raise TypeError(f"an index is an integer or a list of them, not {indices!r}")
+        index = integers(indices)
         outside = (index < 0) | (index >= len(self))
         if outside.any():
             raise IndexError(

@@ -60,7 +60,10 @@ class Order:
     follow: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError for numbers that make no order."""
+        """Raise ValueError or TypeError for numbers that make no order."""
+        for name in ("batch", "seed", "epoch", "rank", "ranks"):
+            if not hasattr(getattr(self, name), "__index__"):
+                raise TypeError(f"{name} is a whole number, not {getattr(self, name)!r}")
         step_positions(0, self.batch, self.rank, self.ranks)
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:

@@ -24,7 +24,7 @@ from voxelmill.engine.made import Made
 from voxelmill.engine.order import WINDOW, End, Order, Shuffle, by_shard, subset_name
 from voxelmill.engine.padding import Padded, rooms
 from voxelmill.engine.sample import Field, Ragged, Rows
-from voxelmill.engine.subset import of_split, subject_codes, subset
+from voxelmill.engine.subset import integers, of_split, subject_codes, subset
 
 if TYPE_CHECKING:
     from voxelmill.engine.mixed import MixedReader
@@ -304,9 +304,7 @@ class Reader:
 
         made: False lets those that are not made yet through.
         """
-        index = np.asarray(indices)
-        if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
-            raise TypeError(f"an index is an integer or a list of them, not {indices!r}")
+        index = integers(indices)
         outside = (index < 0) | (index >= len(self))
         if outside.any():
             raise IndexError(f"{index[outside][0]} is not in [0, {len(self)}) of {self.location}")

@@ -4,6 +4,7 @@ All of them together: a subset holds what each of them names. It is an array of 
 order, ranks and resuming are those of a whole store; its digest stands in the state.
 """
 
+import reprlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +66,18 @@ def subset(
         said = ", ".join(f"{k}={v!r}" for k, v in words.items() if v is not None)
         raise ValueError(f"{reader.location} has no sample with {said or 'partial=True'}")
     return chosen
+
+
+def integers(indices: ArrayLike) -> NDArray[np.integer]:
+    """The indices as an array. Raises TypeError for what is no list of whole numbers."""
+    index = np.asarray(indices)
+    if index.dtype.kind == "b":
+        raise TypeError(
+            "an index is an integer or a list of them, not a mask: np.flatnonzero(mask)"
+        )
+    if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
+        raise TypeError(f"an index is an integer or a list of them, not {reprlib.repr(indices)}")
+    return index
 
 
 def of_split(reader: "Reader", name: str) -> Indices:

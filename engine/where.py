@@ -61,11 +61,16 @@ def parse_where(text: str, description: Description) -> Where:
 
     Raises ValueError, naming the nearest right word, for what is not in the language or the store.
     """
+    if not isinstance(text, str):
+        raise TypeError(
+            f"where= is a condition in a str, not {type(text).__name__}; {_HELP}, or take indices="
+        )
     parser = _Parser(text, description)
     try:
         tree = ast.parse(parser.without_keywords().strip(), mode="eval").body
     except (SyntaxError, TokenError, ValueError, MemoryError, RecursionError) as error:
-        raise ValueError(f"where={text!r} is no condition ({error}); {_HELP}") from None
+        reason = getattr(error, "msg", error)
+        raise ValueError(f"where={text!r} is no condition ({reason}); {_HELP}") from None
     evaluate = parser.condition(tree)
     tables = {name.table for name in parser.names} - {None}
     if len(tables) > 1:

@@ -665,6 +665,9 @@ def test_what_cannot_be_is_refused_at_once(reader):
             reader.batches(size, **wrong)
     with pytest.raises(TypeError, match=r"write \['image'\]"):
         reader.batches(2, fields="image")
+    for wrong in ("4", 4.0):
+        with pytest.raises(TypeError, match="batch is a whole number, not"):
+            reader.batches(wrong)
 
 
 def test_a_whole_step_is_no_matter_where_the_end_is_filled(reader):

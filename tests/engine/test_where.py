@@ -106,6 +106,11 @@ def test_what_is_not_in_the_language_is_refused_in_words(reader, where, words):
     assert words in str(caught.value)
 
 
+def test_a_mask_is_no_condition(reader):
+    with pytest.raises(TypeError, match="where= is a condition in a str, not ndarray"):
+        reader.batches(1, where=reader.params["angle"] > 0)
+
+
 def test_a_column_of_two_fields_wants_its_field():
     fields = (
         Ragged("boxes", (Column("area"),), 3),
