@@ -36,6 +36,8 @@ def read_group(path: str | Path | Location) -> Json:
     except AbsentError:
         if place.is_local and (place.path / "commits").is_dir():
             raise StoreError(f"{place.join('zarr.json')} is missing; {ANEW}") from None
+        if place.is_local and place.path.is_file():
+            raise StoreError(f"{place} is a file and no store; open_spec opens a spec") from None
         cure = "make one with `voxelmill make`" if place.is_local else "look at the address"
         raise StoreError(f"there is no store at {place}; {cure}") from None
     except ValueError as error:

@@ -120,6 +120,8 @@ def _text(path_or_text: str | Path) -> tuple[str, str, str]:
     try:
         return path.read_bytes().decode("utf-8-sig"), str(path), str(path.parent)
     except (OSError, UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, IsADirectoryError) and (path / "zarr.json").exists():
+            raise SpecError(f"{path} is a store and no spec; open_store opens it") from None
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError(f"{path}: cannot read this spec: {reason}") from error
 

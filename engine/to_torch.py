@@ -61,6 +61,8 @@ class TorchStream(IterableDataset[Batch]):
         epoch: int = 0,
         **options: Any,
     ) -> None:
+        if isinstance(source, str | os.PathLike):
+            raise TypeError(f"TorchStream takes what open_store gives: open_store({str(source)!r})")
         if (rank is None) != (ranks is None):
             raise ValueError(f"rank={rank} and ranks={ranks}: give both, or none of them")
         for name, cure in {"out": "pin_memory=", "epochs": "a loop around it"}.items():

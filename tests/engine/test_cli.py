@@ -148,14 +148,16 @@ def test_mistakes_in_make(call, tmp_path, spec, words, said):
     assert re.search(said, err.replace("\n", " ")), err
 
 
-def test_mistakes_in_paths(call, tmp_path, spec):
+def test_mistakes_in_paths(call, tmp_path, spec, store):
     (tmp_path / "file").write_text("mine")
     for words, said in (
         (["make", "nowhere.yaml", "-o", tmp_path / "x"], "nowhere.yaml: cannot read this spec"),
         (["make", *spec, "-o", tmp_path / "file"], "is no voxelmill store"),
         (["make", *spec, "-o", "/proc/x"], "cannot be written"),
         (["make", spec[0], "-o", tmp_path / "x"], "unknown recipe 'dots'"),
+        (["make", store, "-o", tmp_path / "x"], "is a store and no spec; open_store opens it"),
         (["check", tmp_path / "x"], "there is no store at"),
+        (["check", tmp_path / "file"], "is a file and no store; open_spec opens a spec"),
         (["show", tmp_path / "x"], "there is no store at"),
         (["remake", tmp_path / "x", 3], "there is no store at"),
     ):

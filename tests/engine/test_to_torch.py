@@ -216,6 +216,11 @@ def test_options_that_do_not_fit_are_refused(reader, options):
         TorchStream(reader, 4, **options)
 
 
+def test_a_path_is_to_be_opened_first():
+    with pytest.raises(TypeError, match=r"open_store\('cxr\.zarr'\)"):
+        TorchStream("cxr.zarr", 4)
+
+
 # Pinned memory
 
 
