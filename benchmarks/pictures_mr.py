@@ -109,7 +109,7 @@ def sheet(target: Path, columns: Sequence[tuple[str, list[Image.Image]]], across
         for part in parts:
             picture.paste(part, (x + (width - GAP_PX - part.width) // 2, y))
             y += part.height + GAP_PX
-    colours = 160 if any("label" in name for name, _ in columns) else 64
+    colours = 64 if any("label" in name for name, _ in columns) else 32
     picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         target, optimize=True
     )

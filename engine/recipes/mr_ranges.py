@@ -70,7 +70,7 @@ class Acquisition:
     )
     homodyne_chance: float = _chance(0.5, "of homodyne, else zero-fill, for partial Fourier")
     window: Choice = ranged(
-        Choice({"none": 1, "hamming": 1, "tukey": 1, "fermi": 0}), "filter of k-space"
+        Choice({"none": 1, "hamming": 3, "tukey": 2, "fermi": 0}), "filter of k-space"
     )
     bandwidth_hz: Range = ranged(
         LogUniform(150, 800), "receiver bandwidth of a pixel; moves fat along x", low=10, high=1e5,
