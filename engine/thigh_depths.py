@@ -3,7 +3,7 @@
 Done once a map; `thigh_tissues.derive_tissues` paints samples from it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -33,6 +33,7 @@ CLOSE_MM = 22.0  # gaps between muscles up to twice this are inside the fascia
 LEAST_FILLED = 0.62  # of the fascia's inside that labels fill in a slice that is kept
 LEAST_SLICES = 3
 OTHER_MM = 5.5  # a place inside the fascia that is farther from all labels is an unlabelled muscle
+OTHER_MM2 = 250.0  # the least that is taken for such a muscle; smaller room is fat
 RIM_MM = 2.0  # the fat around that muscle
 LENGTH_MM = 410.0  # of a thigh, for guessing levels
 Depth = NDArray[np.int16]
@@ -69,6 +70,12 @@ class ThighDepths:
     def nbytes(self) -> int:
         """Bytes in memory."""
         return self.muscle.nbytes + self.depth.nbytes + self.hull.nbytes + self.femur.nbytes
+
+    def between(self, first: int, last: int) -> "ThighDepths":
+        """Its slices `first` to `last`, without that one."""
+        some = slice(first, last)
+        names = ("muscle", "depth", "hull", "femur", "places", "levels")
+        return replace(self, first=self.first + first, **{n: getattr(self, n)[some] for n in names})
 
 
 def thigh_depths(muscles: LabelMap, table: LabelTable, plane_mm: float = PLANE_MM) -> ThighDepths:
@@ -224,7 +231,9 @@ def _compartments(
     core &= femur_mm < -RIM_MM
     if core.any():
         grown = ndimage.distance_transform_edt(~core) * plane_mm < OTHER_MM - RIM_MM
-        rows = np.where(grown & room, np.uint8(kernel.MUSCLE), rows)
+        rows = np.where(
+            _large(grown & room, OTHER_MM2 / plane_mm**2), np.uint8(kernel.MUSCLE), rows
+        )
         gap, nearest = ndimage.distance_transform_edt(rows == 0, return_indices=True)
     owner = rows[tuple(nearest)]
     edge = np.zeros(rows.shape, bool)
@@ -238,6 +247,12 @@ def _compartments(
     inside = np.minimum(border, hull_mm)
     depth = np.where(rows > 0, inside, 0.5 * plane_mm - gap * plane_mm)
     return owner, np.asarray(depth, np.float32)
+
+
+def _large(mask: Mask, voxels: float) -> Mask:
+    """The parts of a mask of at least so many voxels."""
+    label, _ = ndimage.label(mask)
+    return np.asarray((np.bincount(label.ravel()) >= voxels)[label] & mask)
 
 
 def _side(fine: Rows, femur: Mask) -> str:
@@ -287,8 +302,8 @@ def _roomiest(
     """The place within `reach` voxels of `at` that is farthest from all muscles, or least deep."""
     low = np.clip(np.floor(at).astype(int) - reach, 0, np.array(depth.shape) - 1)
     near = tuple(slice(int(a), int(a) + 2 * reach + 2) for a in low)
-    rows, columns = np.indices(depth[near].shape, sparse=True)
-    away = np.hypot(rows + low[0] - at[0], columns + low[1] - at[1])
+    rows, columns = np.ogrid[near]
+    away = np.hypot(rows - at[0], columns - at[1])
     score = np.where(hull[near] & (away <= reach), -depth[near] - 0.1 * away, -1e3)
     best = np.unravel_index(int(np.argmax(score)), score.shape)
     return low + np.array(best, float) if score[best] > -1e3 else np.round(at)

@@ -19,7 +19,7 @@ def find_femurs(rows: Rows, hull: Mask, plane_mm: float, labelled: bool) -> Mask
     """The femur in each slice: its label, or the hole that the vasti leave; none where unsure."""
     if not hull.any():
         return np.zeros_like(hull)
-    box = (slice(None), *box_of(hull.any(0), 2))
+    box = (slice(None), *box_of(np.asarray(hull.any(0)), 2))
     whole = np.zeros_like(hull)
     whole[box] = _found_in(rows[box], hull[box], plane_mm, labelled)
     return whole

@@ -88,7 +88,9 @@ def scene(
     levels = np.clip(params.level - up / params.length_mm, 0.05, 0.97)
     made = [_leg(params, stream, side, levels) for side in sides]
     middle = [(n - 1) / 2 * mm for n, mm in zip(shape[1:], voxel_mm[1:], strict=True)]
+    thickest = np.max([_around(legs, kernel.THICKNESS).max(1) for legs, _, _ in made], 0)
     for side, (legs, _, vessels) in zip(sides, made, strict=True):
+        legs[:, kernel.REACH] = _reach(legs, thickest)
         shift = 0.0
         if len(sides) == 2:  # half the air, and what lies on the inner side of the centre
             outer = params.radius_mm * (1 + 0.5 * SIDES[side] * params.asymmetry)
@@ -123,7 +125,6 @@ def _leg(
         legs[:, kernel.HULL + k] = sd * radius * ripple[k]
     femur_layers(legs, params, stream, side, levels)
     fat_layers(legs, params, stream, side, _at(levels, _shapes()["fat"]))
-    legs[:, kernel.REACH] = _reach(legs)
     turn = np.radians(params.turn_deg)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     place = _at(levels, _shapes()["femur_at"]) @ rotation.T
@@ -198,10 +199,12 @@ def _around(legs: Floats, first: int) -> Floats:
     return np.asarray(legs[:, first : first + kernel.SERIES] @ np.stack(waves))
 
 
-def _reach(legs: Floats) -> Floats:
-    """(slice,) farther from the centre than any skin."""
-    ends = _around(legs, kernel.HULL) + _around(legs, kernel.THICKNESS)
-    return np.asarray(ends.max(1) * 1.05 + 1)
+def _reach(legs: Floats, thickest: Floats) -> Floats:
+    """(slice,) farther from the centre than any skin, and than where another leg's fat may meet it.
+
+    thickest: (slice,) the most fat of any leg.
+    """
+    return np.asarray((_around(legs, kernel.HULL).max(1) + thickest) * 1.05 + 1)
 
 
 def _inner_mm(legs: Floats, side: str) -> float:

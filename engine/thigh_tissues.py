@@ -50,6 +50,7 @@ def derive_tissues(depths: ThighDepths, params: ThighParams, stream: Stream) -> 
         for v, (r, sheath) in enumerate(BUNDLE):
             vessels[:, k, v, :2] = places[:, 2 + v]
             vessels[:, k, v, 2], vessels[:, k, v, 3] = r * (1 + 0.2 * z[v]), sheath
+    legs[..., kernel.REACH] = legs[..., kernel.REACH].max(1, keepdims=True)  # one fat meets another
     noise = thigh_noise([stream], depths.shape, depths.voxel_mm, borders=False)
     arrays = depths.muscle, depths.depth, depths.hull, depths.femur
     tables = legs.astype(np.float32), vessels.astype(np.float32)
@@ -86,7 +87,10 @@ class ThighMaps:
             check_thigh(self.maps.map(i), self.maps.label_table)
 
     def depths(self, i: int) -> ThighDepths:
-        """Of map `i`; the first call takes a second or two. Raises SourceError where it shows no thigh."""
+        """Of map `i`; the first call takes a second or two.
+
+        Raises SourceError where it shows no thigh.
+        """
         with self._lock:  # one at a time: the work of a map is not done twice
             if i not in self._cache:
                 self._cache[i] = thigh_depths(self.maps.map(i), self.maps.label_table)

@@ -7,7 +7,6 @@ share, R2*, B0 and B1 are maps that a network may learn.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from voxelmill.engine import protocols, tissues
 from voxelmill.engine.draw import Draw, Stream
 from voxelmill.engine.errors import SourceError, SpecError
-from voxelmill.engine.recipes import mr_body, mr_random, mr_scan, mr_table
+from voxelmill.engine.recipes import mr_body, mr_random, mr_scan, mr_table, thigh_body
 from voxelmill.engine.recipes.mr_body import Grid, Lie
 from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA
 from voxelmill.engine.recipes.mr_scan import Magnet, Scene
@@ -46,18 +45,14 @@ __all__ = [
 ]  # fmt: skip
 
 VERSION = 1
-PLANE_MM = 0.8  # of the maps that anatomy is made on: a cortex of 1.3 mm stays a closed ring
-_MARGIN = 2  # slices beyond the field of view on both sides, for turns and bends
 _FAT, _MUSCLE = "intermuscular fat", "skeletal muscle"
 _NOISE = mr_scan.noise_names(CONTRASTS)
 _ECHO_NOISE = tuple(f"noise.dixon_echo{i}" for i in range(MOST_DIXON))
 _TEXTURE = tuple(f"random.texture.{name}" for name in CONTRASTS)
-_DIP_MM = 45.0  # standard deviation of the fall of B1+ in the left rectus femoris
 NAMES = (
-    "input.anatomy", "input.person", "input.map", "mode", "infiltration.mean",
-    "infiltration.log_rms", "infiltration.field", "b1_dip", *_NOISE, *_ECHO_NOISE, *_TEXTURE,
-    *mr_random.NAMES, *mr_body.NAMES, *mr_scan.NAMES, *mr_table.NAMES, *protocols.NAMES,
-    *tissues.NAMES, *THIGH_NAMES,
+    "input.anatomy", "input.person", "input.map", "input.place", "mode", "b1_dip",
+    *_NOISE, *_ECHO_NOISE, *_TEXTURE, *mr_random.NAMES, *mr_body.NAMES, *mr_scan.NAMES,
+    *mr_table.NAMES, *protocols.NAMES, *tissues.NAMES, *THIGH_NAMES,
 )  # fmt: skip
 _MAPS = (
     ("pdff", "1", "share of fat in the protons that are seen"),
@@ -80,8 +75,9 @@ class Params(Magnet, Lie):
         metadata={"meaning": "where the anatomy comes from", "categories": ANATOMIES}
     )
     mode: int = field(metadata={"meaning": "where contrast comes from", "categories": MODES})
-    infiltration_mean: float = field(metadata={"meaning": "mean share of fat in muscle"})
-    infiltration_log_rms: float = field(metadata={"meaning": "of its logarithm"})
+    place: float = field(
+        metadata={"meaning": "of the field of view along a map: 0 its lower end, 1 its upper"}
+    )
     b1_dip: float = field(metadata={"meaning": "fall of B1 in the left rectus femoris"})
     thigh: ThighParams
     contrasts: NDArray[np.float64]
@@ -210,8 +206,7 @@ def draw(ranges: Ranges, stream: Stream, inputs: ThighSources) -> Params:
         **magnet,
         anatomy=ANATOMIES.index(anatomy),
         mode=MODES.index(mode),
-        infiltration_mean=ranges.infiltration.mean.draw(stream, "infiltration.mean"),
-        infiltration_log_rms=ranges.infiltration.log_rms.draw(stream, "infiltration.log_rms"),
+        place=float(stream.uniform("input.place")[0]),
         b1_dip=ranges.b1_dip.draw(stream, "b1_dip") * (1 if magnet["tesla"] > 2 else 0.5),
         thigh=draw_thigh(ranges.thigh, stream),
         contrasts=np.stack(rows),
@@ -252,6 +247,8 @@ def _draw_contrast(
     protocol = protocols.draw_protocol(kind, stream, shared, tesla)
     if name in DIXON:
         protocol["echoes"] = kind.echoes
+    if name == "stir":
+        protocol["ti_ms"] *= _fat_t1_ms(inputs, tesla) / _fat_t1_ms(inputs, 3.0)
     spectra = [t.spectrum for t in inputs.tissues]
     shown = protocols.signals(protocol, drawn[:, 1:], spectra, np.ones(1), tesla)[:, 0]
     shown = shown[_tissue_of_row(inputs)]
@@ -267,6 +264,11 @@ def _draw_contrast(
     number = np.arange(len(mean))
     labels = np.column_stack([number, 0 * number, mean * acquisition["scale"], 0 * number])
     return mr_table.contrast_row(slot, protocol, acquisition), labels
+
+
+def _fat_t1_ms(inputs: ThighSources, tesla: float) -> float:
+    """What an operator takes for the T1 of fat: the mean of all sources at a field."""
+    return float(np.mean([r.t1_ms for r in inputs.tissues.by_name[tissues.FAT_LIKE].at(tesla)]))
 
 
 def _tissue_of_row(inputs: ThighSources) -> NDArray[np.int64]:
@@ -299,37 +301,13 @@ def _grid(ranges: Ranges) -> Grid:
     return Grid(ranges.shape, ranges.voxel_mm, (1, ranges.parts, ranges.parts))
 
 
-def _anatomy(
-    ranges: Ranges, one: Draw[Params], inputs: ThighSources
-) -> tuple[NDArray[np.uint8], tuple[float, float, float]]:
-    """(z, y, x) rows of one person, and their voxels in mm."""
-    from voxelmill.engine.thigh_shape import procedural_thigh
-    from voxelmill.engine.thigh_tissues import derive_tissues
-
-    p = one.params
-    if ANATOMIES[p.anatomy] == MAPS and inputs.maps is not None:
-        depths = inputs.maps.depths(p.input - inputs.people)
-        return derive_tissues(depths, p.thigh, one.stream), depths.voxel_mm
-    depth, height, width = ranges.shape
-    slice_mm, *plane_mm = ranges.voxel_mm
-    voxel_mm = (slice_mm, min(PLANE_MM, plane_mm[0]), min(PLANE_MM, plane_mm[1]))
-    lines = [ceil(n * mm / fine) for n, mm, fine in
-             zip((height, width), plane_mm, voxel_mm[1:], strict=True)]  # fmt: skip
-    margin = 0 if depth == 1 else _MARGIN
-    shape = (depth + 2 * margin, lines[0], lines[1])
-    return procedural_thigh([p.thigh], [one.stream], shape, voxel_mm)[0], voxel_mm
-
-
 def _sample(ranges: Ranges, one: Draw[Params], inputs: ThighSources) -> dict[str, NDArray[Any]]:
     """The dense arrays of one sample, a sample axis of one first."""
     from voxelmill.kernels import shares
 
-    p, stream, grid, table = one.params, one.stream, _grid(ranges), inputs.label_table
-    rows, voxel_mm = _anatomy(ranges, one, inputs)
-    lie = p if grid.shape[0] > 1 else replace(p, rotation_y_deg=0.0, rotation_x_deg=0.0)
-    bend = mr_body.bend_displacement(ranges.bend, grid, lie, stream)
-    fine = mr_body.fine_labels(grid, lie, rows, voxel_mm, bend)
-    scene = _scene(ranges, one, inputs, grid, fine)
+    p, grid, table = one.params, _grid(ranges), inputs.label_table
+    fine, legs = thigh_body.fine_labels(ranges.bend, one, inputs, grid)
+    scene = _scene(ranges, one, inputs, grid, fine, legs)
     images = [_image(ranges, one, inputs, scene, i) for i in range(len(p.contrasts))]
     made = {"image": np.concatenate(images)[None].astype(np.float16)}
     count = len(table.classes)
@@ -351,38 +329,19 @@ def _scene(
     inputs: ThighSources,
     grid: Grid,
     fine: NDArray[np.uint8],
+    legs: str,
 ) -> Scene:
+    from voxelmill.engine.thigh_noise import fat_fraction
+
     p, stream, table = one.params, one.stream, inputs.label_table
     b1, b0, receive = mr_scan.magnet_fields(ranges.scanner, p, grid, stream)
-    b1 = b1 * _dip(p.b1_dip, fine, grid, table.row("rectus femoris"))
-    streaks = mr_body.smooth_field(
-        grid, ranges.infiltration.streak_mm, p.infiltration_log_rms, stream, "infiltration.field",
-        along_z=6.0,
-    )  # fmt: skip
-    fat = np.clip(p.infiltration_mean * np.exp(streaks - p.infiltration_log_rms**2 / 2), 0, 0.9)
+    if legs != "right":
+        b1 = b1 * thigh_body.b1_dip(p.b1_dip, fine, grid, table.row("rectus femoris"), legs)
+    fat = fat_fraction([p.thigh], [stream], grid.shape, grid.voxel_mm)
     fat_rows = np.full(len(table), -1, np.int16)
     muscles = [i for i, tissue in enumerate(table.tissues) if tissue == _MUSCLE]
     fat_rows[muscles] = table.row(_FAT)
-    return Scene(grid, fine, None, p.tesla, b1, b0, receive, fat.astype(np.float32), fat_rows)
-
-
-def _dip(depth: float, fine: NDArray[np.uint8], grid: Grid, rectus: int) -> NDArray[np.float32]:
-    """The fall of B1+ in the left rectus femoris, (1, z, y, x); that of a mean leg if none shows.
-
-    Source: Klupp et al. 2017 (PMC5308846).
-    """
-    part_mm = np.divide(grid.voxel_mm, grid.fine)
-    there = np.argwhere(fine[0, :, ::4, ::4] == rectus) * np.array([1, 4, 4])
-    middle = (np.array(fine.shape[1:]) - 1) / 2
-    left = there[there[:, 2] > middle[2]] if len(there) else there
-    place = left.mean(0) if len(left) else middle * [1, 0.7, 1.5]
-    axes = [
-        (((np.arange(n) + 0.5) * f - 0.5 - c) * mm / _DIP_MM) ** 2
-        for n, f, c, mm in zip(grid.shape[1:], grid.fine[1:], place[1:], part_mm[1:], strict=True)
-    ]
-    distance = axes[0][:, None] + axes[1]
-    fall = 1 - depth * np.exp(-distance / 2)
-    return np.broadcast_to(fall.astype(np.float32), (1, *grid.shape))
+    return Scene(grid, fine, None, p.tesla, b1, b0, receive, fat, fat_rows)
 
 
 def _image(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from voxelmill.engine.draw import Choice, Fixed, Integer, LogUniform, Range, Uniform, ranged
+from voxelmill.engine.draw import Choice, Fixed, Integer, Range, Uniform, ranged
 from voxelmill.engine.protocols import FastSpinEcho, InversionFse, SpinEcho, SpoiledEcho
 from voxelmill.engine.recipes.mr_random import Intensities
 from voxelmill.engine.recipes.mr_ranges import Acquisition, Bend, Pose, Scanner
@@ -38,6 +38,16 @@ class Dixon(SpoiledEcho):
 
 
 @dataclass(frozen=True)
+class Stir(InversionFse):
+    """Short inversion times, at which fat has no signal."""
+
+    ti_ms: Range = ranged(
+        Uniform(225, 262), "inversion time at 3 T; at others in proportion to the T1 of fat there",
+        low=1, high=5000, unit="ms",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Protocols:
     """The ranges of each contrast."""
 
@@ -51,7 +61,7 @@ class Protocols:
     t2w: FastSpinEcho = ranged(
         FastSpinEcho(tr_ms=Uniform(3000, 6000), te_ms=Uniform(60, 110)), "T2 weighting"
     )
-    stir: InversionFse = ranged(InversionFse(), "fat nulled by its T1")
+    stir: Stir = ranged(Stir(), "fat nulled by its T1")
     pd: FastSpinEcho = ranged(
         FastSpinEcho(tr_ms=Uniform(2500, 4500), te_ms=Uniform(10, 30), echoes=Integer(4, 8)),
         "proton density",
@@ -75,16 +85,6 @@ class Protocols:
         "gradient echo where fat and water cancel",
     )
     dixon: Dixon = ranged(Dixon(), "dixon_water and dixon_fat")
-
-
-@dataclass(frozen=True)
-class Infiltration:
-    """Fat inside the muscles that no label shows: a share of each voxel, in streaks along z."""
-
-    mean: Range = ranged(LogUniform(0.01, 0.15), "mean share of fat in muscle", low=0, high=0.8)
-    log_rms: Range = ranged(Uniform(0.3, 0.9), "of its logarithm, in space", low=0, high=2)
-    streak_mm: float = ranged(8.0, "width of the streaks, from node to node", low=2, high=100,
-                              unit="mm")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,6 @@ class Ranges:
     shares: bool = ranged(False, "whether the shares of all classes are stored too")
     maps: bool = ranged(True, "whether maps of PDFF, R2*, B0 and B1 are stored too")
     thigh: ThighRanges = ranged(ThighRanges(), "what is drawn of a thigh")
-    infiltration: Infiltration = ranged(Infiltration(), "fat inside the muscles")
     b1_dip: Range = ranged(
         Uniform(0.05, 0.4), "by how much the flip angle falls in the left rectus femoris at 3 T; "
         "half of it at 1.5 T (Klupp 2017 measured 54 to 93 per cent there)", low=0, high=0.7,
