@@ -22,7 +22,7 @@ from voxelmill.engine.faults import RemoteError
 from voxelmill.engine.group import state_of
 from voxelmill.engine.layout import ROWS, array_metadata, inner_chunks, start_name
 from voxelmill.engine.local import LocalArrays, LocalPending
-from voxelmill.engine.location import Location
+from voxelmill.engine.location import Location, tensorstore
 from voxelmill.engine.mirror import File, Mirror
 from voxelmill.engine.ranges import RangeReader
 from voxelmill.engine.sample import Field, Ragged, Rows
@@ -61,8 +61,8 @@ def open_remote(
         return Arrays(location, description, **limits)
     if cache is None or cache_bytes is None:
         raise ValueError(
-            f"a cache needs a folder and a bound in bytes, not cache={str(cache)!r} and "
-            f"cache_bytes={cache_bytes}"
+            "a cache, which whole_shards needs too, is a folder and a bound in bytes, not "
+            f"cache={cache!r} and cache_bytes={cache_bytes}"
         )
     least = least_bytes(description)
     if cache_bytes < least:
@@ -185,6 +185,7 @@ class CachedReads:
     ) -> None:
         self._cached, self._indices, self._names, self._out = cached, indices, names, out
         self._reads: LocalPending | Future[dict[str, Any]] | None = None
+        tensorstore()  # says so after a fork, which the threads here do not survive either
         with suppress(StoreError):  # another process made room: `_read` sees to it
             if cached.here(indices, names):
                 self._reads = cached.local.start(indices, names, out)
@@ -193,6 +194,7 @@ class CachedReads:
 
     def result(self) -> dict[str, Any]:
         """Arrays (sample, ...) by name, `Rows` of ragged fields, and "index". Raises StoreError."""
+        tensorstore()
         if not isinstance(self._reads, LocalPending):
             return self._reads.result() if self._reads else self._read()
         try:

@@ -641,7 +641,7 @@ def test_a_bound_below_one_sample_is_refused(web, tmp_path):
         access(web.store, cache=tmp_path / "c", cache_bytes=1000)
     access(web.store, cache=tmp_path / "c", cache_bytes=least_bytes(d))
     for half in ({"cache": tmp_path}, {"cache_bytes": PLENTY}, {"whole_shards": True}):
-        with pytest.raises(ValueError, match="needs a folder and a bound"):
+        with pytest.raises(ValueError, match="whole_shards needs too, is a folder and a bound"):
             access(web.store, **half)
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be made"):
