@@ -5,7 +5,7 @@ order, ranks and resuming are those of a whole store; its digest stands in the s
 """
 
 import reprlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -68,7 +68,7 @@ def subset(
     return chosen
 
 
-def integers(indices: ArrayLike) -> NDArray[np.integer]:
+def integers(indices: ArrayLike) -> NDArray[Any]:
     """The indices as an array. Raises TypeError for what is no list of whole numbers."""
     index = np.asarray(indices)
     if index.dtype.kind == "b":
