@@ -109,10 +109,17 @@ def sheet(target: Path, columns: Sequence[tuple[str, list[Image.Image]]], across
         for part in parts:
             picture.paste(part, (x + (width - GAP_PX - part.width) // 2, y))
             y += part.height + GAP_PX
-    colours = 64 if any("label" in name for name, _ in columns) else 32
-    picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-        target, optimize=True
-    )
+    how = {"palette": _palette(), "dither": Image.Dither.NONE}
+    picture.quantize(**how).save(target, optimize=True)
+
+
+def _palette() -> Image.Image:
+    """Greys, the colours of classes, and those of the page."""
+    greys = [(g, g, g) for g in np.linspace(0, 255, 40).astype(int)]
+    colours = [*greys, PAPER, INK, *(colour_of(v) for v in range(1, 21))]
+    picture = Image.new("P", (1, 1))
+    picture.putpalette([int(c) for colour in colours for c in colour])
+    return picture
 
 
 def families(target: Path) -> None:

@@ -68,10 +68,11 @@ def echo_numbers(lines: Any, order: Sequence[str], echoes: Any, centre: Any) -> 
     """The echo (from 0) of a train that acquires each line: (sample, n) int32, -1 for no line.
 
     Neighbouring lines are taken at one echo, a shot each, and echo `centre` (sample,), the
-    effective one, takes the line of frequency 0. By rising frequency echoes rise with the lines;
-    lines beyond the ends of the train, as with partial Fourier, share its first or last echo. From
-    the centre outwards echoes before `centre` are not used. So weights never jump between
-    neighbours, which would ring.
+    effective one, takes the line of frequency 0. By rising frequency echoes rise with the lines, or
+    fall where partial Fourier leaves lines out: these would have come first, and the strong echoes
+    on one side alone would sharpen edges without bound. Lines beyond the ends of the train share
+    its first or last echo. From the centre outwards echoes before `centre` are not used. So weights
+    never jump between neighbours, which would ring.
     """
     rank, total = ranks(lines, order), lines.sum(1)
     echoes, centre = np.asarray(echoes), np.asarray(centre)
@@ -80,7 +81,10 @@ def echo_numbers(lines: Any, order: Sequence[str], echoes: Any, centre: Any) -> 
     outwards = np.array([name == "centric" for name in order])
     shots = np.ceil(total / np.where(outwards, echoes - centre, echoes)).astype(np.int64)
     half = np.where(outwards, 0, shots // 2)
-    steps = (rank - rank[:, :1] + half[:, None]) // shots[:, None]
+    f = frequencies(lines.shape[1])
+    halved = lines[:, f > 0].sum(1) + 1 < lines[:, f < 0].sum(1)
+    way = np.where(halved & ~outwards, -1, 1)
+    steps = (way[:, None] * (rank - rank[:, :1]) + half[:, None]) // shots[:, None]
     echo = np.clip(centre[:, None] + steps, 0, echoes[:, None] - 1)
     return np.where(rank < 0, -1, echo).astype(np.int32)
 
