@@ -24,6 +24,7 @@ Phase = Literal["any", "in", "opposed"]
 _SUPPRESSED = ("none", *POOLS)
 BAND_PPM, EDGE_PPM = 2.0, 1.0  # of the spectral pulse: a fat band centred on the main peak
 MAIN_PPM = 1.3
+FLUID_T2_MS = 200.0  # from here on water hardly decays in a train: it has a pool of its own
 
 
 def _time(default: Range, meaning: str, low: float = 0.1, high: float = 20000) -> Range:

@@ -7,6 +7,7 @@ share, R2*, B0 and B1 are maps that a network may learn.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 from voxelmill.engine import protocols, tissues
 from voxelmill.engine.draw import Draw, Stream
 from voxelmill.engine.errors import SourceError, SpecError
+from voxelmill.engine.protocols import SpoiledEcho
 from voxelmill.engine.recipes import mr_body, mr_random, mr_scan, mr_table, thigh_body
 from voxelmill.engine.recipes.mr_body import Grid, Lie
 from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA
 from voxelmill.engine.recipes.mr_scan import Magnet, Scene
-from voxelmill.engine.recipes.thigh_dixon import dixon_images
+from voxelmill.engine.recipes.mr_table import Row
+from voxelmill.engine.recipes.thigh_dixon import dixon_images, dixon_signals
 from voxelmill.engine.recipes.thigh_inputs import ThighInputs as Inputs
 from voxelmill.engine.recipes.thigh_inputs import ThighSources
 from voxelmill.engine.recipes.thigh_inputs import open_thigh_inputs as open_inputs
@@ -41,11 +44,11 @@ from voxelmill.engine.thigh_params import ThighParams, draw_thigh
 
 __all__ = [
     "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
-    "open_inputs", "render",
+    "open_inputs", "render", "working_bytes",
 ]  # fmt: skip
 
 VERSION = 1
-_FAT, _MUSCLE = "intermuscular fat", "skeletal muscle"
+_FAT, _MUSCLE, _FLUID_LIKE = "intermuscular fat", "skeletal muscle", "blood"
 _NOISE = mr_scan.noise_names(CONTRASTS)
 _ECHO_NOISE = tuple(f"noise.dixon_echo{i}" for i in range(MOST_DIXON))
 _TEXTURE = tuple(f"random.texture.{name}" for name in CONTRASTS)
@@ -54,6 +57,7 @@ NAMES = (
     *_NOISE, *_ECHO_NOISE, *_TEXTURE, *mr_random.NAMES, *mr_body.NAMES, *mr_scan.NAMES,
     *mr_table.NAMES, *protocols.NAMES, *tissues.NAMES, *THIGH_NAMES,
 )  # fmt: skip
+_FIELD_BYTES = 28  # a voxel, of B1, B0, the receive gain, the bend and the fat in muscle
 _MAPS = (
     ("pdff", "1", "share of fat in the protons that are seen"),
     ("r2s_hz", "Hz", "R2*, of water and fat together"),
@@ -159,6 +163,11 @@ def check(ranges: Ranges, inputs: Inputs) -> None:
         )
     for name in dict.fromkeys("dixon" if n in DIXON else n for n in names if n in CONTRASTS):
         problems += protocols.check(getattr(ranges.protocols, name), f"ranges.protocols.{name}")
+    if ranges.acquisition.labels_follow_image:
+        problems.append(
+            "ranges.acquisition.labels_follow_image: contrasts are distorted each in its own way, "
+            "and share their labels; leave it false"
+        )
     if inputs.maps == "none" and not ranges.anatomy.weights.get(PROCEDURAL):
         problems.append("ranges.anatomy: only maps, but inputs.maps is none; give maps a folder")
     if not inputs.people and ranges.anatomy.weights.get(PROCEDURAL):
@@ -183,6 +192,19 @@ def check_opened(ranges: Ranges, inputs: ThighSources) -> None:
                 bad.append(str(error))
         if bad:
             raise SourceError("\n".join(bad))
+
+
+def working_bytes(ranges: Ranges) -> int:
+    """About what `render` holds at its most, beside its maps and arrays."""
+    from voxelmill.engine.acquire import working_bytes as acquiring
+
+    voxels = prod(ranges.shape)
+    fine = voxels * (ranges.parts**2 + _FIELD_BYTES + 8 * 3)
+    made = prod(ranges.voxel_mm) / (ranges.voxel_mm[0] * thigh_body.PLANE_MM**2)
+    images = 8 * len(DIXON) * voxels
+    return int(fine + voxels * max(made, 1) * 10 + images) + acquiring(
+        (1, 3, *ranges.shape), ranges.acquisition.coils
+    )
 
 
 def draw(ranges: Ranges, stream: Stream, inputs: ThighSources) -> Params:
@@ -249,17 +271,19 @@ def _draw_contrast(
         protocol["echoes"] = kind.echoes
     if name == "stir":
         protocol["ti_ms"] *= _fat_t1_ms(inputs, tesla) / _fat_t1_ms(inputs, 3.0)
+    if kind.sequence == SpoiledEcho.sequence:  # what is read must end before the next echo
+        room_ms = protocol["spacing_ms"] if name in DIXON else 2 * protocol["te_ms"]
+        acquisition["bandwidth_hz"] = max(acquisition["bandwidth_hz"], 1000 / room_ms)
     spectra = [t.spectrum for t in inputs.tissues]
-    shown = protocols.signals(protocol, drawn[:, 1:], spectra, np.ones(1), tesla)[:, 0]
-    shown = shown[_tissue_of_row(inputs)]
-    pools = {"dixon_water": shown[:, :1], "dixon_fat": shown[:, 1:]}.get(name, shown)
-    for p, pool in enumerate(tissues.POOLS):
-        if name not in DIXON:
-            left = protocols.suppression(protocol, pool, np.zeros(1), np.ones(1), tesla)
-            pools = pools * np.where(np.arange(2) == p, left, 1)
-    mean = abs(pools.sum(1))
-    # one unit for both of Dixon's, so that their ratio is left
-    whole = abs(shown).max(1) if name in DIXON else mean
+    if name in DIXON:
+        both = dixon_signals(protocol, drawn[:, 1:], spectra, tesla)[_tissue_of_row(inputs)]
+        mean, whole = both[:, DIXON.index(name)], both.max(1)  # one unit, so their ratio is left
+    else:
+        shown = protocols.signals(protocol, drawn[:, 1:], spectra, np.ones(1), tesla)[:, 0]
+        left = [protocols.suppression(protocol, pool, np.zeros(1), np.ones(1), tesla)
+                for pool in tissues.POOLS]  # fmt: skip
+        mean = abs(sum(shown[:, p] * left[p] for p in range(2)))[_tissue_of_row(inputs)]
+        whole = mean
     acquisition["scale"] = 1 / mr_scan.brightest(whole, inputs.label_table.tissues)
     number = np.arange(len(mean))
     labels = np.column_stack([number, 0 * number, mean * acquisition["scale"], 0 * number])
@@ -308,8 +332,7 @@ def _sample(ranges: Ranges, one: Draw[Params], inputs: ThighSources) -> dict[str
     p, grid, table = one.params, _grid(ranges), inputs.label_table
     fine, legs = thigh_body.fine_labels(ranges.bend, one, inputs, grid)
     scene = _scene(ranges, one, inputs, grid, fine, legs)
-    images = [_image(ranges, one, inputs, scene, i) for i in range(len(p.contrasts))]
-    made = {"image": np.concatenate(images)[None].astype(np.float16)}
+    made: dict[str, NDArray[Any]] = {"image": _images(ranges, one, inputs, scene)}
     count = len(table.classes)
     made["label"] = shares.largest(fine, table.class_of_row, count, grid.fine)
     if ranges.muscles:
@@ -344,39 +367,60 @@ def _scene(
     return Scene(grid, fine, None, p.tesla, b1, b0, receive, fat, fat_rows)
 
 
-def _image(
-    ranges: Ranges, one: Draw[Params], inputs: ThighSources, scene: Scene, i: int
+def _images(
+    ranges: Ranges, one: Draw[Params], inputs: ThighSources, scene: Scene
+) -> NDArray[np.float16]:
+    """All contrasts of a sample: (1, contrast, z, y, x)."""
+    p, names = one.params, chosen(ranges)
+    rows = [mr_table.row_of(values) for values in p.contrasts]
+    made = np.empty((1, len(names), *scene.grid.shape), np.float16)
+    echoes: NDArray[np.float32] | None = None
+    for i, (name, row) in enumerate(zip(names, rows, strict=True)):
+        if MODES[p.mode] != PHYSICS:
+            made[:, i] = _random_image(ranges, one, scene, row)
+        elif name in DIXON:
+            if echoes is None:  # water and fat are of the same echoes
+                echoes = dixon_images(
+                    ranges.acquisition, p.tissues[:, 1:], inputs, scene, row, one.stream,
+                    _ECHO_NOISE, CONTRASTS.index(DIXON[0]),
+                )  # fmt: skip
+            made[:, i] = echoes[DIXON.index(name)] * np.float32(row["scale"])
+        else:
+            made[:, i] = _physics_image(ranges, one, inputs, scene, row)
+    return made
+
+
+def _physics_image(
+    ranges: Ranges, one: Draw[Params], inputs: ThighSources, scene: Scene, row: Row
 ) -> NDArray[np.float32]:
-    """Contrast i of a sample: (1, z, y, x)."""
-    p, stream = one.params, one.stream
-    row = mr_table.row_of(p.contrasts[i])
-    name = chosen(ranges)[i]
-    slot, trains = CONTRASTS.index(name), None
-    sd = 1 / row["scale"] / row["snr"]
-    if MODES[p.mode] == PHYSICS and name in DIXON:
-        made = dixon_images(
-            ranges, p.tissues[:, 1:], inputs, scene, row, stream, sd, _ECHO_NOISE,
-            CONTRASTS.index(DIXON[0]),
-        )  # fmt: skip
-        return made[DIXON.index(name)] * np.float32(row["scale"])
-    if MODES[p.mode] == PHYSICS:
-        drawn, spectra = p.tissues[:, 1:], [t.spectrum for t in inputs.tissues]
-        pools = mr_scan.physics_pools(scene, row, drawn, _tissue_of_row(inputs), spectra)
-        names = list(inputs.tissues.by_name)
-        like = [names.index(t) for t in (tissues.WATER_LIKE, tissues.FAT_LIKE)]
-        trains = protocols.t2_weights(row, drawn, like)
-    else:
-        labels = p.labels[p.labels[:, 0] == slot][:, 1:]
-        pools = mr_random.random_pools(
-            scene, labels, ranges.intensities.cluster_mm, stream, _TEXTURE[slot]
-        )
+    """One contrast, (1, z, y, x), from the tissues' values."""
+    drawn, spectra = one.params.tissues[:, 1:], [t.spectrum for t in inputs.tissues]
+    names, of_row = list(inputs.tissues.by_name), _tissue_of_row(inputs)
+    like = [names.index(t) for t in (tissues.WATER_LIKE, tissues.FAT_LIKE, _FLUID_LIKE)]
+    fluids = drawn[of_row, tissues.AT["t2_ms"]] > protocols.FLUID_T2_MS
+    trains = protocols.t2_weights(row, drawn, like if fluids.any() else like[:2])
+    apart = fluids if trains is not None and fluids.any() else None
+    pools = mr_scan.physics_pools(scene, row, drawn, of_row, spectra, apart)
+    slot = int(row["contrast"])
     image = mr_scan.acquired(
-        scene, ranges.acquisition, row, pools, sd, stream, _NOISE[slot], slot, trains
+        scene, ranges.acquisition, row, pools, 1 / row["scale"] / row["snr"], one.stream,
+        _NOISE[slot], slot, trains,
+    )  # fmt: skip
+    return np.asarray(image) * np.float32(row["scale"])
+
+
+def _random_image(ranges: Ranges, one: Draw[Params], scene: Scene, row: Row) -> NDArray[np.float32]:
+    """One contrast, (1, z, y, x), of a Gaussian for each label."""
+    p, stream, slot = one.params, one.stream, int(row["contrast"])
+    labels = p.labels[p.labels[:, 0] == slot][:, 1:]
+    pools = mr_random.random_pools(
+        scene, labels, ranges.intensities.cluster_mm, stream, _TEXTURE[slot]
     )
-    image = np.asarray(image) * np.float32(row["scale"])
-    if MODES[p.mode] == PHYSICS:
-        return image
-    return mr_random.to_gamma(image, mr_random.draw_gamma(ranges.intensities, stream, slot))
+    image = mr_scan.acquired(
+        scene, ranges.acquisition, row, pools, 1 / row["snr"], stream, _NOISE[slot], slot
+    )
+    gamma = mr_random.draw_gamma(ranges.intensities, stream, slot)
+    return mr_random.to_gamma(np.asarray(image), gamma)
 
 
 def _maps(p: Params, inputs: ThighSources, scene: Scene) -> dict[str, NDArray[np.float32]]:
