@@ -17,6 +17,7 @@ from voxelmill.engine.recipes.mr_ranges import Bend, Pose
 
 NAMES = ("rotation_deg", "scaling", "shear", "move_mm", "flip", "bend.rms_mm", "bend")
 Triple = tuple[float, float, float]
+_ROUNDING = 1e-6  # of an interval
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,11 @@ def body_matrix(lie: Lie) -> NDArray[np.float64]:
 def lattice_shape(grid: Grid, spacing_mm: float, along_z: float = 1.0) -> tuple[int, int, int]:
     """Nodes along z, y, x of a lattice whose intervals are at least `spacing_mm`.
 
-    along_z: how many times as long they are along z.
+    along_z: how many times as long they are along z. Grids of one extent have one lattice, however
+    their voxels round, or slices would see another field than the labels.
     """
     extent = np.multiply(grid.shape, grid.voxel_mm) / [along_z, 1, 1]
-    z, y, x = (max(1, int(e / spacing_mm)) + 3 for e in extent)
+    z, y, x = (max(1, int(e / spacing_mm + _ROUNDING)) + 3 for e in extent)
     return z, y, x
 
 
