@@ -33,6 +33,7 @@ B1_BINS = 17
 B1_LEAST, B1_MOST = 0.25, 1.75
 GAP = 0.999  # of a voxel: thinner slices are the grid's own
 MOST_PARTS = 24  # along z, of a thick slice
+_HALF_HEIGHT = sqrt(8 * np.log(2))  # width of a Gaussian at half height, in sigmas
 _PATH = 64 * 6  # numbers of one contrast's movement at the most
 _WIDTH = {"none": 1.0, "hamming": 1.0, "tukey": 0.3, "fermi": 0.05}
 
@@ -99,20 +100,30 @@ def slice_grid(grid: Grid, thickness_mm: float, spacing: float) -> Grid:
         return grid
     extent = depth * grid.voxel_mm[0]
     count = max(1, round(extent / (thickness_mm * spacing)))
-    parts = min(MOST_PARTS, max(2, ceil(extent / count / grid.voxel_mm[0] * grid.fine[0])))
+    wide = max(1.0, 4 * thickness_mm * count / extent / _HALF_HEIGHT)  # profile, in slices
+    most = min(MOST_PARTS, int((_most_taps(grid) - 2) / wide))
+    parts = max(2, min(most, ceil(extent / count / grid.voxel_mm[0] * grid.fine[0])))
     return Grid(
         (count, height, width), (extent / count, *grid.voxel_mm[1:]), (parts, *grid.fine[1:])
     )
 
 
+def _most_taps(grid: Grid) -> int:
+    """Sub-slices of a slice that a look-up can take at the parts of its voxels in the plane."""
+    from voxelmill.kernels.contrast import PARTS
+
+    return PARTS // (grid.fine[1] * grid.fine[2])
+
+
 def slice_profile(grid: Grid, thickness_mm: float) -> NDArray[np.float32] | None:
     """Weights of sub-slices: a Gaussian as wide at half height as the slice is thick, to 2 sigma.
 
-    None, a box, where slices are as thick as a voxel of one part.
+    (Less far only where a slice thicker than the volume has parts that no look-up can take.) None,
+    a box, where slices are as thick as a voxel of one part.
     """
     part_mm = grid.voxel_mm[0] / grid.fine[0]
-    sigma = thickness_mm / part_mm / sqrt(8 * np.log(2))
-    reach = ceil(2 * sigma - grid.fine[0] / 2)
+    sigma = thickness_mm / part_mm / _HALF_HEIGHT
+    reach = min(ceil(2 * sigma - grid.fine[0] / 2), (_most_taps(grid) - grid.fine[0]) // 2)
     taps = grid.fine[0] + 2 * max(reach, 0)
     if taps == 1:
         return None
