@@ -29,6 +29,7 @@ from voxelmill.engine.sample import Column, Field, Ragged, Rows
 from voxelmill.engine.tissues import AT as TISSUE_AT
 from voxelmill.engine.tissues import COLUMNS as TISSUE_COLUMNS
 from voxelmill.engine.tissues import NAMES as TISSUE_NAMES
+from voxelmill.engine.tissues import POOLS
 
 __all__ = [
     "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
@@ -188,10 +189,12 @@ _PROTOCOL = tuple(column.name for column in protocols.COLUMNS)
 def _signals(
     inputs: MrSources, row: protocols.Row, tissues: NDArray[np.float64], tesla: float
 ) -> NDArray[np.complex64]:
-    """(label, pool) signals at the nominal flip angle."""
+    """(label, pool) signals at the nominal flip angle, where B0 is not off."""
     spectra = [t.spectrum for t in inputs.tissues]
     one = protocols.signals(row, tissues, spectra, np.ones(1), tesla)[:, 0]
-    return one[_tissue_of_row(inputs)]
+    nothing, nominal = np.zeros(1, np.float32), np.ones(1, np.float32)
+    left = [protocols.suppression(row, pool, nothing, nominal, tesla) for pool in POOLS]
+    return one[_tissue_of_row(inputs)] * np.stack([np.broadcast_to(a, 1) for a in left], 1)
 
 
 def _tissue_of_row(inputs: MrSources) -> NDArray[np.int64]:

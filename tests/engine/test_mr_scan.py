@@ -1,0 +1,67 @@
+"""mr_scan and mr_body: slices with every number of parts, and one field for slices and labels."""
+
+import heads
+import numpy as np
+import pytest
+from heads import BACKGROUND, CSF, IDEAL, LEFT, PLAIN
+from scipy.ndimage import binary_erosion
+
+from voxelmill.engine.mill import draw_batch, render_batch
+from voxelmill.engine.recipes import mr_scan
+from voxelmill.engine.recipes.mr_body import Grid, lattice_shape
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return heads.write(tmp_path_factory.mktemp("heads"))
+
+
+def one(folder, *sets):
+    """(params, arrays) of the first sample."""
+    job = heads.plan(folder, *PLAIN, *IDEAL, *(f"ranges.{s}" for s in sets)).job("")
+    draws = draw_batch(job, [0])
+    return draws[0].params, render_batch(job, draws)
+
+
+@pytest.mark.parametrize("count", [64, 80, 160, 192])
+@pytest.mark.parametrize("voxel_mm", [1.0, 1.25, 1.5, 1.6])
+def test_slices_see_the_field_of_the_grid_that_they_tile(count, voxel_mm):
+    grid = Grid((count, 8, 8), (voxel_mm,) * 3, (2, 2, 2))
+    for thickness_mm in np.arange(1.7, 8, 0.17):
+        slices = mr_scan.slice_grid(grid, thickness_mm, 1.0)
+        assert lattice_shape(slices, 80.0) == lattice_shape(grid, 80.0), thickness_mm
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 4])
+@pytest.mark.parametrize("thickness_mm", [5, 13, 50])
+def test_slices_of_any_thickness_are_made_with_any_number_of_parts(folder, parts, thickness_mm):
+    p, arrays = one(folder, "mode=random", f"parts={parts}", "intensities.gamma_log_sd=0",
+                    "intensities.bias_log_rms=0", "intensities.sd=0", "shares=true",
+                    f"slices.thickness_mm={thickness_mm}")  # fmt: skip
+    held = arrays["shares"][0].astype(np.float64)
+    expected = np.tensordot(p.labels[:, 2], held, 1)
+    if thickness_mm < 50:
+        assert arrays["image"][0].mean() == pytest.approx(expected.mean(), rel=0.05)
+
+
+def test_a_slice_is_as_wide_at_half_height_as_it_is_thick():
+    grid = Grid((96, 4, 4), (1.0, 1.0, 1.0), (4, 4, 4))
+    for thickness_mm in (4.0, 7.0, 12.0):
+        slices = mr_scan.slice_grid(grid, thickness_mm, 1.0)
+        weights = mr_scan.slice_profile(slices, thickness_mm)
+        assert weights.size * 16 <= 256
+        part_mm = slices.voxel_mm[0] / slices.fine[0]
+        at = (np.arange(weights.size) - (weights.size - 1) / 2) * part_mm
+        assert np.interp(thickness_mm / 2, at, weights) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("suppress", ["none", "fat", "water"])
+def test_labels_and_the_unit_of_an_image_know_of_spectral_pulses(folder, suppress):
+    p, arrays = one(folder, "mode=physics", "families=t2_fse",
+                    f"protocols.t2_fse.suppress={suppress}",
+                    "protocols.t2_fse.suppress_deg=80")  # fmt: skip
+    assert p.labels[[LEFT, heads.GREY], 2].max() == pytest.approx(1)
+    for value in (LEFT, CSF):
+        inside = arrays["image"][0][binary_erosion(arrays["label"][0] == value, iterations=2)]
+        assert inside.mean() == pytest.approx(p.labels[value, 2], rel=0.04)
+    assert p.labels[BACKGROUND, 2] == 0
