@@ -5,7 +5,9 @@ Absence is an error (`fill_missing_data_reads` false), and what TensorStore says
 a StoreError that names the file. TensorStore is imported when the first array is opened.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ TIMEOUT_S = 300.0  # longer than all retries of one request take
 _BATCH = 64 << 20  # of the pool, beside the indexes
 _MOST_POOL = 512 << 20
 _MOST_STARTS = 4096  # shards of which the starts of ragged rows are kept
+_inherited: list[Any] = []  # reads of the process that this was forked from: to drop one hangs
 
 
 class Arrays:
@@ -194,7 +197,7 @@ class Pending:
         self._arrays, self._name, self._where, self._out = arrays, name, where, out
         self._future: Any = None
         self._failed: Exception | None = None
-        self._begun = False
+        self._begun, self._pid = False, os.getpid()
         store = arrays.opened(name)
         shape = (len(where[0]), *store.shape[len(where) :])
         self._dtype = store.dtype.numpy_dtype
@@ -229,6 +232,12 @@ class Pending:
             self._leave()
         return np.asarray(got) if self._out is None else self._out
 
+    def end(self) -> None:
+        """Nothing is written into `out` from now on."""
+        if self._out is not None and self._future is not None and self._pid == os.getpid():
+            with suppress(ValueError, TimeoutError):
+                self._future.result(timeout=self._arrays.timeout_s)
+
     def _leave(self) -> None:
         if self._begun:
             self._begun = False
@@ -236,8 +245,12 @@ class Pending:
 
     def __del__(self) -> None:
         """What is dropped unread makes room for others."""
-        if getattr(self, "_begun", False):
+        if not getattr(self, "_begun", False):
+            return
+        if self._pid == os.getpid():
             self._leave()
+        else:
+            _inherited.append(self._future)
 
 
 class Reads:
@@ -266,11 +279,22 @@ class Reads:
 
     def result(self) -> dict[str, Any]:
         """Arrays (sample, ...) by name, `Rows` of ragged fields, and "index". Raises StoreError."""
-        batch: dict[str, Any] = {name: read.result() for name, read in self._dense.items()}
+        batch: dict[str, Any] = {}
+        try:
+            for name, dense in self._dense.items():
+                batch[name] = dense.result()
+        except BaseException:
+            self._end()
+            raise
         for name, (read, starts) in self._rows.items():
             values = read if isinstance(read, np.ndarray) else read.result()
             batch[name] = Rows(values, starts)
         return {name: batch[name] for name in self._names} | {"index": self._indices}
+
+    def _end(self) -> None:
+        """Wait for what is read into buffers: whoever gave them may fill them anew."""
+        for read in self._dense.values():
+            read.end()
 
 
 def _begin_rows(

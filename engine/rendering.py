@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from voxelmill.engine.batches import Batch, Buffers
 from voxelmill.engine.convert import Convert
 from voxelmill.engine.draw import Draw
+from voxelmill.engine.errors import VoxelmillError
 from voxelmill.engine.in_flight import InFlight
 from voxelmill.engine.mill import Job, draw_batch, render_batch
 from voxelmill.engine.params import param_rows
@@ -53,6 +54,11 @@ class Rendering:
 
     def result(self) -> Batch:
         """Wait: arrays (sample, ...) by name, `Rows` of ragged fields, and "index"."""
+        if self._mill.process != os.getpid():
+            raise VoxelmillError(
+                f"this batch was begun in process {self._mill.process}, and this is {os.getpid()}, "
+                "forked from it: begin batches in the process that takes them"
+            )
         self._mill.flights.now(self)
         try:
             if self._work is not None:
@@ -66,7 +72,7 @@ class Rendering:
         self._leave()
 
     def _leave(self) -> None:
-        if self._held:
+        if self._held and self._mill.process == os.getpid():
             self._held = False
             self._mill.flights.leave(self.nbytes)
 

@@ -165,6 +165,49 @@ def test_buffers_are_filled_in_place(web):
         read(arrays, [9, 2, 5], ["image"], {"image": frozen})
 
 
+def test_behind_an_error_no_buffer_is_written_to(web):
+    """Whoever gave it may fill it with something else by then."""
+    arrays = access(web.store)
+    read(arrays, [4], ["image"])
+    web.faults.status, web.faults.stalls = {"/mask/c/1": 404}, {"/image/c/1": 0.7}
+    out = {"image": np.zeros((2, 5, 7), "float32"), "mask": np.zeros((2, 5, 7), "uint8")}
+    reads = arrays.start(np.array([5, 6]), ["mask", "image"], out)
+    with pytest.raises(AbsentError):
+        reads.result()
+    out["image"][:] = 7
+    time.sleep(1)
+    assert (out["image"] == 7).all()
+
+
+FORKED = """
+import os, sys
+from voxelmill.engine import open_store
+from voxelmill.engine.errors import StoreError
+options = {"cache": sys.argv[2], "cache_bytes": 1 << 26} if sys.argv[2] else {}
+store = open_store(sys.argv[1], **options)
+batches = store.batches(2)
+next(batches)
+if os.fork() == 0:
+    for begin in (lambda: batches, lambda: store.batches(3)):
+        try:
+            next(begin())
+        except StoreError as error:
+            print(str(error), flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_forked_child_is_told_and_does_not_wait_for_ever(web, tmp_path, cached):
+    """Also of batches that were under way when it was forked."""
+    web.faults.delay_s = 0.1
+    where = tmp_path / "cache" if cached else ""
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, web.store, str(where)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=40)
+    assert done.stdout.count("do not survive a fork") == 2
+
+
 WIDE = Field("image", "uint8", ("y", "x"), (83, 101))  # 8 kB: no two are joined over a third
 
 

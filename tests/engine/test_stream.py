@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -270,6 +271,22 @@ def test_a_forked_child_is_told():
             os._exit(7 if "forked" in str(error) else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_forked_child_does_not_wait_for_batches_of_its_parent():
+    batches = open_spec(dots(40, 8, "ranges.slow_ms=50")).batches(4)
+    next(batches)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        told = 0
+        for _ in range(2):
+            try:
+                next(batches)
+            except VoxelmillError as error:
+                told += "forked" in str(error)
+        os._exit(told)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
 
 
 def test_write_to_makes_the_store_and_reads_it(store, tmp_path):
