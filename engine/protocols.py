@@ -175,6 +175,13 @@ def check(protocol: Protocol, key: str) -> Iterator[str]:
     tr, te, ti = bounds("tr_ms"), bounds("te_ms"), bounds("ti_ms")
     if te[1] >= tr[0] and not isinstance(protocol, Mprage):
         yield f"{key}: TE up to {te[1]:g} ms is not below TR from {tr[0]:g} ms; lower te_ms"
+    elif isinstance(protocol, SpoiledEcho):
+        last = te[1] + bounds("spacing_ms")[1] * (getattr(protocol, "echoes", 1) - 1)
+        if last >= tr[0]:
+            yield (
+                f"{key}: TE of the last echo up to {last:g} ms is not below TR from {tr[0]:g} ms; "
+                "lower spacing_ms or echoes, or raise tr_ms"
+            )
     if isinstance(protocol, FastSpinEcho | InversionFse | DoubleInversion):
         train = max(bounds("spacing_ms")[1] * bounds("echoes")[1], 2 * te[1])
         inversion = ti[1] + bounds("ti2_ms")[1]

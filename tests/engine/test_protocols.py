@@ -5,6 +5,7 @@ import pytest
 
 from voxelmill.engine import protocols as p
 from voxelmill.engine.draw import Fixed, Integer, Stream, Uniform
+from voxelmill.engine.recipes.thigh_ranges import Dixon
 from voxelmill.engine.tissues import AT, COLUMNS
 
 # Recomputed closed forms at 3 T with these parameters: muscle, subcutaneous fat, marrow, bone.
@@ -145,6 +146,14 @@ def test_slots_draw_apart_and_a_row_does_not_depend_on_others():
 def test_times_that_cannot_be_are_told_with_a_cure(protocol, message):
     found = list(p.check(protocol, "ranges.x"))
     assert any(message in one and one.startswith("ranges.x") for one in found), found
+
+
+def test_the_last_of_several_gradient_echoes_must_come_before_the_next_pulse():
+    kind = Dixon(echoes=6, spacing_ms=Fixed(3.0), tr_ms=Fixed(12.0))
+    found = list(p.check(kind, "ranges.protocols.dixon"))
+    assert len(found) == 1
+    assert "the last echo up to 16.4 ms is not below TR from 12 ms" in found[0]
+    assert not list(p.check(Dixon(), "dixon"))
 
 
 def test_defaults_are_possible():
