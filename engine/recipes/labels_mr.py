@@ -60,7 +60,12 @@ class Params(Magnet, Lie):
 
     mode: int = field(metadata={"meaning": "where contrast comes from", "categories": MODES})
     family: int = field(metadata={"meaning": "protocol family", "categories": ("none", *FAMILIES)})
-    thickness_mm: float = field(metadata={"unit": "mm", "meaning": "of a slice"})
+    thickness_mm: float = field(
+        metadata={
+            "unit": "mm",
+            "meaning": "of a slice; not of 3-D protocols, nor of a single slice",
+        }
+    )
     spacing: float = field(metadata={"meaning": "from slice to slice, in thicknesses"})
     axis: int = field(
         metadata={"meaning": "across which slices lie", "categories": tuple(_SLICE_AXES)}

@@ -14,7 +14,12 @@ from voxelmill.engine.sample import Column
 Row = Mapping[str, float]
 
 COLUMNS = (
-    Column("snr", "1", "brightest major tissue over the noise of a voxel at full resolution"),
+    Column(
+        "snr",
+        "1",
+        "brightest major tissue (1 with random contrast) over the noise of a voxel at "
+        "full resolution",
+    ),
     Column("matrix_y", "1", "acquired lines in voxels along y"),
     Column("matrix_x", "1", "acquired lines in voxels along x"),
     Column("partial_fourier", "1", "part of the lines along y that is acquired"),
