@@ -106,8 +106,8 @@ class Acquisition:
     grid: shape of the image, at most that of the pools, over the same field of view; None: theirs.
     chemical_shift_px: (sample, pool), hertz over bandwidth of a pixel: acquired pixels along x.
     receive: (sample, z, y, x) float32, multiplies the signal but not the noise (B1-).
-    poses: (sample, pose, 6), mm and degrees in equal parts of the scan, see `motion.relative`; the
-    image is in the pose at the centre of k-space, in which the pools are given.
+    poses: (sample, pose, 6), mm and degrees in the parts of the scan that `lines.parts` names, see
+    `motion.relative`; the image is in the pose at k-space's centre, in which the pools are given.
     correction: (sample, z, y, x) float32 on the grid, multiplies the magnitude, noise and all.
     """
 

@@ -50,17 +50,25 @@ def ranks(lines: Any, order: Sequence[str]) -> Any:
 
 
 def parts(lines: Any, order: Sequence[str], count: Any) -> Any:
-    """In which of `count` (sample,) equal parts of the scan a line falls: (sample, n) int32.
+    """In which of `count` (sample,) parts of the scan a line falls: (sample, n) int32.
 
     Linear and centric scans pass through the lines once; an interleaved one acquires every
     count-th line in each of its shots, as fast spin echoes do. -1 for lines never acquired.
+    Parts are equal, but those of a linear scan are moved so that frequency 0 is in the middle of
+    one, and its first and last are longer or shorter for it: were 0 at an end, half of what makes
+    the image would be of another part than the one at the centre of k-space.
     """
     count = np.asarray(count)
     if (count < 1).any():
         raise ValueError(f"a scan has at least 1 part, not {count}")
-    rank, total = ranks(lines, order), lines.sum(1)
-    shuffled = np.array([name == "interleaved" for name in order])[:, None]
-    each = np.where(shuffled, rank % count[:, None], rank * count[:, None] // total[:, None])
+    rank, total = ranks(lines, order), lines.sum(1)[:, None]
+    names, count = np.array(order)[:, None], count[:, None]
+    zero = rank[:, :1]
+    middle = zero * count // total
+    by_rank = rank * count // total
+    about_zero = (2 * (rank - zero) * count + total) // (2 * total) + middle
+    each = np.where(names == "linear", np.clip(about_zero, 0, count - 1), by_rank)
+    each = np.where(names == "interleaved", rank % count, each)
     return np.where(rank < 0, -1, each).astype(np.int32)
 
 

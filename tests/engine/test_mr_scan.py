@@ -4,7 +4,7 @@ import heads
 import numpy as np
 import pytest
 from heads import BACKGROUND, CSF, IDEAL, LEFT, PLAIN
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from voxelmill.engine.mill import draw_batch, render_batch
 from voxelmill.engine.recipes import mr_scan
@@ -53,6 +53,28 @@ def test_a_slice_is_as_wide_at_half_height_as_it_is_thick():
         part_mm = slices.voxel_mm[0] / slices.fine[0]
         at = (np.arange(weights.size) - (weights.size - 1) / 2) * part_mm
         assert np.interp(thickness_mm / 2, at, weights) == pytest.approx(0.5, abs=0.02)
+
+
+def _misfit_mm(image, expected):
+    """The shift of an image against `expected`, by least squares of its gradients."""
+    image, expected = (gaussian_filter(a.astype(np.float64), 1) for a in (image, expected))
+    slopes = [-np.gradient(expected, axis=a)[3:-3, 3:-3, 3:-3].ravel() for a in range(3)]
+    flat = expected[3:-3, 3:-3, 3:-3].ravel()
+    system = np.stack([np.ones(flat.size), flat, *slopes], 1)
+    found = np.linalg.lstsq(system, image[3:-3, 3:-3, 3:-3].ravel(), rcond=None)[0]
+    return abs(found[2:] / found[1]).max() * heads.VOXEL_MM
+
+
+@pytest.mark.parametrize("poses", [2, 3, 4, 5])
+@pytest.mark.parametrize("order", ["linear", "centric"])
+def test_labels_fit_the_image_of_a_body_that_moved(folder, order, poses):
+    p, arrays = one(folder, "mode=random", "intensities.gamma_log_sd=0", "shares=true",
+                    "intensities.bias_log_rms=0", "intensities.sd=0",
+                    "acquisition.motion_chance=1", "acquisition.motion_mm=1",
+                    "acquisition.motion_deg=0", f"acquisition.motion_poses={poses}",
+                    f"acquisition.order={order}")  # fmt: skip
+    expected = np.tensordot(p.labels[:, 2], arrays["shares"][0].astype(np.float64), 1)
+    assert _misfit_mm(arrays["image"][0], expected) < heads.VOXEL_MM / 4
 
 
 @pytest.mark.parametrize("suppress", ["none", "fat", "water"])

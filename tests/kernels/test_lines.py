@@ -37,12 +37,28 @@ def test_orders():
     part = lines.parts(taken, ["linear", "centric", "interleaved"], np.array([2, 3, 2]))
     f = kspace.frequencies(7)
     assert dict(zip(f, part[0], strict=True)) == dict(
-        zip(range(-3, 4), [0, 0, 0, 0, 1, 1, 1], strict=True)
+        zip(range(-3, 4), [0, 0, 0, 0, 0, 1, 1], strict=True)
     )
     assert [part[1][f == v][0] for v in (0, -1, 1, -2, 2, -3, 3)] == [0, 0, 1, 1, 2, 2, -1]
     assert [part[2][f == v][0] for v in (-3, -2, -1, 0, 1, 2, 3)] == [0, 1, 0, 1, 0, 1, -1]
     with pytest.raises(ValueError, match="one of linear"):
         lines.ranks(taken, ["spiral"] * 3)
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+@pytest.mark.parametrize("partial", [1.0, 0.8, 0.6])
+@pytest.mark.parametrize("matrix", [60, 61, 64])
+def test_a_linear_scan_passes_the_centre_in_the_middle_of_a_part(count, partial, matrix):
+    taken = lines.acquired(64, np.array([matrix]), np.array([partial]))
+    part, f = lines.parts(taken, ["linear"], np.array([count]))[0], kspace.frequencies(64)
+    by_time = part[np.argsort(f)]
+    by_time = by_time[by_time >= 0]
+    assert (np.diff(by_time) >= 0).all()
+    assert by_time.min() >= 0
+    assert by_time.max() <= count - 1
+    half = min(taken.sum() / count / 2, -f[taken[0]].min(), f[taken[0]].max()) - 1
+    near = taken[0] & (abs(f) <= half)
+    assert (part[near] == part[0]).all()
 
 
 @pytest.mark.parametrize("order", ["linear", "centric"])
