@@ -67,7 +67,9 @@ class Protocols:
         "proton density",
     )
     fat_suppressed: SpinEcho = ranged(
-        SpinEcho(suppress="fat"), "T1 weighting with the fat saturated by its frequency"
+        SpinEcho(suppress="fat", suppress_deg=Uniform(90, 100)),
+        "T1 weighting with the fat saturated by its frequency; a little beyond 90 degrees, for the "
+        "peaks near water, which stay",
     )
     water_suppressed: SpinEcho = ranged(
         SpinEcho(suppress="water"), "T1 weighting with the water saturated by its frequency"
@@ -125,7 +127,7 @@ class Ranges:
         Pose(rotation_deg=Uniform(-4, 4), scaling=Fixed(1), shear=Fixed(0), move_mm=Uniform(-8, 8)),
         "how the body lies",
     )
-    bend: Bend = ranged(Bend(rms_mm=Uniform(0, 2.5), spacing_mm=40), "how it is bent")
+    bend: Bend = ranged(Bend(rms_mm=Uniform(0, 2.5), spacing_mm=40.0), "how it is bent")
     scanner: Scanner = ranged(Scanner(), "the fields that it sees")
     acquisition: Acquisition = ranged(Acquisition(), "how k-space is filled")
 
