@@ -1,5 +1,6 @@
 """What `voxelmill plan` prints: fields, distributions, bytes, shards, files, memory and time."""
 
+import statistics
 import time
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from voxelmill.engine.sample import Field
 from voxelmill.engine.split import portions
 
 TIMED_SAMPLES = 64
+TIMED_SECONDS = 3.0
 WORKER_START_S = 4.0  # a spawned worker imports, opens its inputs and loads its kernels
 
 
@@ -55,14 +57,24 @@ def estimate_seconds(plan: Plan, workers: int) -> float:
     Without the disk. Workers share the cores, so that they gain what one process leaves idle.
     """
     job = plan.job("")
-    encode(job.description, render_batch(job, draw_batch(job, range(job.batch))))  # compiles
-    start, busy, done = time.perf_counter(), time.process_time(), 0
-    while done < TIMED_SAMPLES and time.perf_counter() - start < 2:
-        indices = range(done, done + job.batch)
-        encode(job.description, render_batch(job, draw_batch(job, indices)))
-        done += job.batch
-    wall, work = time.perf_counter() - start, time.process_time() - busy
-    each = max(wall / workers, work / cores()) / done
+
+    def spent(first: int, count: int) -> tuple[float, float]:
+        """Wall and processor seconds of some samples."""
+        start, busy = time.perf_counter(), time.process_time()
+        encode(job.description, render_batch(job, draw_batch(job, range(first, first + count))))
+        return time.perf_counter() - start, time.process_time() - busy
+
+    spent(0, 1)  # compiles
+    large = min(spent(0, 1)[0], spent(1, 1)[0]) * job.batch > TIMED_SECONDS
+    count = 1 if large else job.batch
+    if not large:
+        spent(0, count)  # compiles what the first sample did not need
+    start, found = time.perf_counter(), []
+    while len(found) * count < TIMED_SAMPLES and time.perf_counter() - start < TIMED_SECONDS:
+        found.append(spent(len(found) * count, count))
+    # Medians: a sample that is the first to read an input takes longer.
+    wall, work = (statistics.median(seconds) / count for seconds in zip(*found, strict=True))
+    each = max(wall / workers, work / cores())
     return plan.description.count * each + (WORKER_START_S if workers > 1 else 0.0)
 
 
