@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/labels_mr.md: modes, protocol families, and effects of acquisition.
+"""Draw the pictures of docs/labels_mr.md (modes, families, effects) and of docs/thigh_mr.md.
 
 Run from the repository root: `python benchmarks/pictures_mr.py`.
 """
@@ -14,9 +14,11 @@ from voxelmill.engine.mill import draw_batch, render_batch
 from voxelmill.engine.plan import open_plan
 from voxelmill.engine.preview import FAINT, INK, PAPER, colour_of
 from voxelmill.engine.recipes.labels_ranges import FAMILIES
+from voxelmill.engine.recipes.thigh_ranges import CONTRASTS
 
 IMAGES = Path("docs/img")
 SPEC, SYNTHSEG = "examples/brain_mr.yaml", "examples/brain_synthseg.yaml"
+PROCEDURAL = "examples/thigh_procedural.yaml"
 VOXELS, VOXEL_MM, ZOOM, GAP_PX, TOP_PX = (120, 136, 112), 1.6, 2, 6, 26
 SIZE = (f"ranges.shape={list(VOXELS)}", f"ranges.voxel_mm={[VOXEL_MM] * 3}", "seed=11")
 LEVEL = (
@@ -153,12 +155,33 @@ def effects(target: Path) -> None:
     sheet(target, columns, 6)
 
 
+def contrasts(target: Path) -> None:
+    """All contrasts of one pair of thighs, their classes and maps."""
+    settings = (
+        "ranges.shape=[3, 168, 272]",
+        "ranges.voxel_mm=[6, 1.4, 1.4]",
+        "ranges.preset=all",
+        "ranges.mode=physics",
+        "ranges.scanner.tesla=3T",
+        "ranges.acquisition.snr=40",
+        "seed=11",
+    )
+    job = open_plan(PROCEDURAL, list(settings)).job("")
+    made = render_batch(job, draw_batch(job, [4]))
+    panels = [(name, _grey(made["image"][0, i, 1].astype(np.float32)))
+              for i, name in enumerate(CONTRASTS)]  # fmt: skip
+    panels.append(("labels", _colours(made["label"][0, 1])))
+    panels += [(name, _grey(made[name][0, 1].astype(np.float32))) for name in ("pdff", "b1")]
+    sheet(target, [(name, [picture]) for name, picture in panels], 4)
+
+
 if __name__ == "__main__":
     IMAGES.mkdir(parents=True, exist_ok=True)
     for draw, name in (
         (families, "labels_mr_families.png"),
         (modes, "labels_mr_modes.png"),
         (effects, "labels_mr_effects.png"),
+        (contrasts, "thigh_mr.png"),
     ):
         draw(IMAGES / name)
         print(f"{IMAGES / name}: {(IMAGES / name).stat().st_size / 1000:.0f} kB")
