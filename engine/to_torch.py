@@ -24,7 +24,8 @@ from voxelmill.engine.torch_samples import TorchSamples
 __all__ = ["TorchSamples", "TorchStream"]
 
 MOST_WORKERS = 256
-_EPOCH, _DELIVERED, _GOES_ON, _WORKERS = 0, 1, 2, 3  # in `_shared`
+_EPOCH, _DELIVERED, _GOES_ON, _WRITTEN, _WORKERS = 0, 1, 2, 3, 4  # in `_shared`
+_PASSES = _WORKERS + MOST_WORKERS
 _OWN = ("_batches", "_pass", "_worker", "_numbers")  # what does not leave a process
 
 
@@ -72,8 +73,10 @@ class TorchStream(IterableDataset[Batch]):
         self._given = None if rank is None or ranks is None else (rank, ranks)
         self._sent: tuple[int, int] | None = None  # rank and ranks of who started this worker
         # What the process of a loader and its workers tell each other: where the stream stands,
-        # and of each worker the epoch that it takes next, -1 if it had none since.
-        self._shared = torch.full((_WORKERS + MOST_WORKERS,), -1, dtype=torch.int64)
+        # how often that was written, and of each worker the epoch behind its last pass, -1 if it
+        # had none since, and which pass that was.
+        self._shared = torch.full((_PASSES + MOST_WORKERS,), -1, dtype=torch.int64)
+        self._written = self._passes = 0  # so often by this process, so many passes of it
         self._shared.share_memory_()  # type: ignore[no-untyped-call]
         self._open_nothing()
         self._stand(epoch, 0, goes_on=False)
@@ -102,12 +105,15 @@ class TorchStream(IterableDataset[Batch]):
     def __iter__(self) -> "_Pass":
         """The next epoch; after `load_state_dict` or an error, the rest of that one."""
         if get_worker_info() is not None:
-            worker = self._as_worker()
+            worker, number = self._as_worker(), self._number_of_pass()
             if self._loaded:
                 self._loaded = False
             else:
-                worker.go_to(*self._next_of_worker())
-            self._numbers[_WORKERS + worker.number] = worker.epoch + 1
+                worker.go_to(*self._next_of_worker(number))
+            # One of an earlier pass that was left, and that comes late, has no say.
+            if self._passes > 1 or self._written == self._numbers[_WRITTEN]:
+                self._numbers[_WORKERS + worker.number] = worker.epoch + 1
+                self._numbers[_PASSES + worker.number] = number
             self._pass = _Pass(self, worker)
             return self._pass
         batches, (epoch, delivered, goes_on) = self._stream(), self._standing()
@@ -138,7 +144,7 @@ class TorchStream(IterableDataset[Batch]):
         """
         if get_worker_info() is not None:
             return self._as_worker().state_dict()
-        if bool((self._numbers[_WORKERS:] >= 0).any()):
+        if bool((self._numbers[_WORKERS:_PASSES] >= 0).any()):
             raise StoreError(
                 "batches were read by worker processes, and only they know how far: take "
                 "num_workers=0, or torchdata's StatefulDataLoader and the state of that"
@@ -192,12 +198,13 @@ class TorchStream(IterableDataset[Batch]):
         batches.load_state_dict(batches.state_dict() | position)
 
     def _standing(self) -> tuple[int, int, bool]:
-        epoch, delivered, goes_on = self._numbers[:_WORKERS].tolist()
+        epoch, delivered, goes_on = self._numbers[:_WRITTEN].tolist()
         return epoch, delivered, bool(goes_on)
 
     def _stand(self, epoch: int, delivered: int, *, goes_on: bool) -> None:
         """Write down where the stream stands; what workers did before no longer counts."""
-        self._numbers[:_WORKERS] = epoch, delivered, goes_on
+        self._written += 1
+        self._numbers[:_WORKERS] = epoch, delivered, goes_on, self._written
         self._numbers[_WORKERS:] = -1
 
     def _where(self) -> tuple[int, int]:
@@ -251,13 +258,24 @@ class TorchStream(IterableDataset[Batch]):
             self._built = (os.getpid(), *self._where())
         return self._worker
 
-    def _next_of_worker(self) -> tuple[int, int]:
-        """The epoch that this worker takes next, and from where."""
-        following = int(self._numbers[_WORKERS + self._as_worker().number])
-        if following >= 0:
-            return following, 0
+    def _number_of_pass(self) -> int:
+        """What the workers of one pass of a loader have in common, and of two passes rarely."""
+        info = get_worker_info()
+        self._passes += 1
+        seed = 0 if info is None else info.seed - info.id
+        return (seed + self._passes) & (2**62 - 1)
+
+    def _next_of_worker(self, number: int) -> tuple[int, int]:
+        """The epoch that the workers of pass `number` take, and from where."""
         epoch, delivered, goes_on = self._standing()
-        return (epoch + 1, 0) if delivered and not goes_on else (epoch, delivered)
+        first = (epoch + 1, 0) if delivered and not goes_on else (epoch, delivered)
+        following, passes = self._numbers[_WORKERS:_PASSES], self._numbers[_PASSES:]
+        same = following[passes == number].max(initial=-1)  # of those that began this pass
+        own = self._as_worker().number
+        if passes[own] == number and following[own] == same:  # an earlier one from the same seed
+            same = -1
+        chosen = int(same) - 1 if same >= 0 else int(following.max())
+        return first if chosen in (-1, first[0]) else (chosen, 0)
 
 
 class _Pass(Iterator[Batch]):

@@ -259,7 +259,7 @@ def test_pinned_memory_is_pinned(reader):
 # Worker processes
 
 WORKERS = """
-import multiprocessing, torch
+import multiprocessing, time, torch
 from pathlib import Path
 from torch.utils.data import DataLoader
 from voxelmill.engine.reader import open_store
@@ -310,6 +310,23 @@ FORKED = """
         stream.state_dict()
     except OSError as error:
         found["state"] = str(error)
+    found["late"] = []
+    for epoch in (None, 6):  # the second worker of a pass that was left begins behind the next
+        late = [True]
+        stream = TorchStream(reader, 4, seed=3)
+        begin = lambda worker: time.sleep(worker if late[0] else 0)
+        loader = DataLoader(stream, batch_size=None, worker_init_fn=begin, **how)
+        left = iter(loader)
+        next(left)
+        late[0] = False
+        if epoch is not None:
+            stream.set_epoch(epoch)
+        found["late"].append(indices(loader))
+        left._shutdown_workers()
+    stream, found["seeded"] = TorchStream(reader, 4, seed=3), []
+    for _ in range(3):
+        torch.manual_seed(0)
+        found["seeded"].append(indices(DataLoader(stream, batch_size=None, **how)))
     for rank in (0, 1):
         stream = TorchStream(reader, 4, seed=3, rank=rank, ranks=2, end="uneven")
         found[rank] = indices(DataLoader(stream, batch_size=None, **how | {"num_workers": 3}))
@@ -384,6 +401,8 @@ def test_forked_workers_share_the_batches_and_keep_their_order(reader, forked):
     assert forked["epochs"] == [_epoch(reader, epoch=e) for e in (0, 1, 5)]
     assert forked["after a break"] == [_epoch(reader, epoch=1)[:5], _epoch(reader, epoch=2)]
     assert "only they know how far" in forked["state"]
+    assert forked["late"] == [_epoch(reader, epoch=e) for e in (1, 6)]
+    assert forked["seeded"] == [_epoch(reader, epoch=e) for e in (0, 1, 2)]
 
 
 def test_forked_workers_of_two_ranks_have_each_sample_once(reader, forked):
