@@ -24,6 +24,7 @@ Phase = Literal["any", "in", "opposed"]
 _SUPPRESSED = ("none", *POOLS)
 BAND_PPM, EDGE_PPM = 2.0, 1.0  # of the spectral pulse: a fat band centred on the main peak
 MAIN_PPM = 1.3
+_BAND_STEPS = 2048  # of B0 in a table of a spectral pulse's profile
 FLUID_T2_MS = 200.0  # from here on water hardly decays in a train: it has a pool of its own
 
 
@@ -341,12 +342,19 @@ def suppression(row: Row, pool: str, off_hz: Any, b1: Any, tesla: float) -> Any:
     peaks = SPECTRA["hamilton"] if pool == FAT else None
     lines = [(4.7, 1.0)] if peaks is None else list(zip(peaks.ppm, peaks.share, strict=True))
     whole = sum(share for _, share in lines)
-    left = sum(
-        share * saturated_z(row["suppress_deg"],
-                            band(off_hz + float(shift_hz(ppm, tesla)), centre, width, edge), b1)
-        for ppm, share in lines
-    )  # fmt: skip
-    return (left / whole).astype(np.float32)
+
+    def reached(hz: Any) -> Any:
+        """The share of the pool that the pulse turns where B0 is off by this."""
+        found = sum(share * band(hz + float(shift_hz(ppm, tesla)), centre, width, edge)
+                    for ppm, share in lines)  # fmt: skip
+        return found / whole
+
+    if np.size(off_hz) <= _BAND_STEPS:
+        profile = reached(off_hz)
+    else:  # a map: the profile is smooth, its steps are far below EDGE_PPM
+        at = np.linspace(float(off_hz.min()), float(off_hz.max()) + 1e-3, _BAND_STEPS)
+        profile = np.interp(off_hz, at, reached(at)).astype(np.float32)
+    return saturated_z(row["suppress_deg"], profile, b1).astype(np.float32)
 
 
 def t2_weights(

@@ -24,7 +24,7 @@ from voxelmill.kernels import thigh as kernel
 
 __all__ = ["ThighDepths", "ThighMaps", "derive_tissues", "thigh_depths"]
 BUNDLE = ((3.4, 1.6), (4.3, 1.6), (4.0, 1.8))  # radius and sheath of artery, vein, nerve in mm
-CACHE_BYTES = 512 * 2**20  # ten maps of both thighs
+CACHE_BYTES = 320 * 2**20  # six maps of both thighs, as many as ship
 
 
 def derive_tissues(depths: ThighDepths, params: ThighParams, stream: Stream) -> Rows:

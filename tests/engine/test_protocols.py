@@ -110,6 +110,17 @@ def test_suppression_fails_where_b0_or_b1_is_off():
     assert p.suppression(none, "fat", np.zeros(3), np.ones(3), 3.0) == 1
 
 
+def test_suppression_of_maps_is_that_of_single_places():
+    row = p.draw_protocol(fixed(p.SpinEcho, suppress="fat", suppress_deg=95), Stream(0, 0), 0, 3.0)
+    off_hz = np.linspace(-700, 700, 3000, dtype=np.float32).reshape(1, 3, 20, 50)
+    b1 = np.linspace(0.6, 1.2, 3000, dtype=np.float32).reshape(off_hz.shape)
+    for pool in ("water", "fat"):
+        whole = p.suppression(row, pool, off_hz, b1, 3.0)
+        parts = [p.suppression(row, pool, off_hz[:, z], b1[:, z], 3.0) for z in range(3)]
+        np.testing.assert_allclose(whole, np.stack(parts, 1), atol=2e-5)
+        assert whole.dtype == np.float32
+
+
 def test_the_echo_at_the_centre_has_weight_one_and_short_t2_falls_faster():
     kind = fixed(p.FastSpinEcho, te_ms=40, spacing_ms=10, echoes=12, refocus_deg=180)
     row = p.draw_protocol(kind, Stream(0, 0), 0, 3.0)
