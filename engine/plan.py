@@ -25,6 +25,7 @@ from voxelmill.engine.spec import (
 MOST_SAMPLES = 1024
 MOST_SHARD_BYTES = 320 << 20
 MOST_MEMORY_BYTES = 3 << 29  # 1.5 GiB
+SHARE_OF_MEMORY = 0.75  # of the machine's, that rendering may take
 # Label maps are mostly background: zstd 1 makes 1/200 to 1/340 of the published scenes at 512 x 512
 # and 1/30 at 96 x 96; a plan counts with 1/32.
 LABEL_SHARE = 1 / 32
@@ -181,8 +182,8 @@ def default_samples_per_shard(fields: Sequence[Field | Ragged]) -> int:
 
 def _check_memory(plan: Plan) -> None:
     """What the stages hold is bounded; what a recipe needs for a sample, by the machine alone."""
-    whole, d, working = plan.memory_bytes(), plan.description, plan.working_bytes
-    need = whole - working
+    d = plan.description
+    need = plan.memory_bytes() - plan.working_bytes
     if need > MOST_MEMORY_BYTES:
         fit = default_samples_per_shard(d.fields)
         without = need - held_bytes(d)
@@ -196,11 +197,19 @@ def _check_memory(plan: Plan) -> None:
             f"{what} would need about {need / 2**30:.1f} GiB of memory, above "
             f"{MOST_MEMORY_BYTES / 2**30} GiB; {cure}"
         )
-    if working and whole > memory_here():
+    check_rendering(plan)
+
+
+def check_rendering(plan: Plan, workers: int = 1) -> None:
+    """Raise SpecError where what `workers` processes render passes 3/4 of this machine's memory."""
+    need, there = plan.memory_bytes(workers), memory_here()
+    if plan.working_bytes and need > SHARE_OF_MEMORY * there:
+        cure = "make its arrays smaller, or with fewer parts, coils or the like"
+        processes = f" in {workers} processes" if workers > 1 else ""
         raise SpecError(
-            f"rendering a sample of these fields would need about {whole / 2**30:.1f} GiB of "
-            f"memory, and this machine has {memory_here() / 2**30:.1f} GiB; make its arrays "
-            "smaller, or with fewer parts, coils or the like"
+            f"rendering a sample of these fields{processes} would need about "
+            f"{need / 2**30:.1f} GiB of memory, and this machine has {there / 2**30:.1f} GiB, of which {SHARE_OF_MEMORY:.0%} "
+            f"may be taken; {'run fewer workers, or ' * (workers > 1)}{cure}"
         )
 
 

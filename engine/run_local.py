@@ -11,7 +11,7 @@ from voxelmill.engine.errors import StoreError, VoxelmillError
 from voxelmill.engine.location import Location
 from voxelmill.engine.mill import Clock, mill
 from voxelmill.engine.owner import own
-from voxelmill.engine.plan import Plan, open_plan
+from voxelmill.engine.plan import Plan, check_rendering, open_plan
 from voxelmill.engine.rate import Rate
 from voxelmill.engine.spec import Spec
 from voxelmill.engine.split import empty_parts
@@ -77,6 +77,7 @@ def make(
     path = _folder(path)
     if workers < 1 or (batch is not None and batch < 1):
         raise ValueError(f"workers {workers} and batch {batch} must be 1 or more")
+    check_rendering(plan, workers)
     start = time.monotonic()
     run = _asked(plan, path, shards)
     _open(plan, path, mixed)

@@ -145,8 +145,8 @@ def working_bytes(ranges: Ranges) -> int:
     thick = 2 if ranges.slices.thickness_mm.bounds()[1] > ranges.voxel_mm[0] else 1
     patches = 9 * parts if ranges.mode.weights.get(SUBCLUSTER) else 0
     pools = 3 if ranges.mode.weights.get(PHYSICS) else 1
-    looked_up = voxels * (thick * parts + patches + _FIELD_BYTES + 8 * pools)
-    return looked_up + acquiring((1, pools, *ranges.shape), ranges.acquisition.coils)
+    later = 8 * pools * voxels + acquiring((1, pools, *ranges.shape), ranges.acquisition.coils)
+    return voxels * (thick * parts + _FIELD_BYTES) + max(voxels * (patches + 16), later)
 
 
 def draw(ranges: Ranges, stream: Stream, inputs: MrSources) -> Params:

@@ -18,6 +18,7 @@ from voxelmill.engine.recipes import mr_random
 from voxelmill.engine.recipes.labels_ranges import FAMILIES, MODES
 from voxelmill.engine.recipes.mr_table import row_of
 from voxelmill.engine.remake import remake
+from voxelmill.engine.run_local import make
 from voxelmill.engine.sample import Rows
 from voxelmill.engine.tissues import SHIPPED
 
@@ -364,13 +365,18 @@ def test_values_out_of_bounds(folder, setting, words):
         planned(folder, setting)
 
 
-def test_more_coils_than_memory_allows(folder, monkeypatch):
+def test_more_coils_than_memory_allows(folder, monkeypatch, tmp_path):
     monkeypatch.setattr("voxelmill.engine.plan.memory_here", lambda: 4 << 30)
     planned(folder, "shape=[128, 160, 160]", "acquisition.coils=8")
     said = message(folder, "shape=[128, 160, 160]", "acquisition.coils=64")
     assert "rendering a sample of these fields would need about" in said
     assert "this machine has 4.0 GiB" in said
     assert "coils" in said
+    monkeypatch.setattr("voxelmill.engine.plan.memory_here", lambda: 2 << 30)
+    plan = planned(folder, "shape=[96, 96, 96]")
+    with pytest.raises(SpecError, match=r"in 3 processes would need about .* run fewer workers"):
+        make(plan, tmp_path / "x", workers=3)
+    assert not (tmp_path / "x").exists()
 
 
 def _tissues(folder, change):
