@@ -208,8 +208,9 @@ def check_rendering(plan: Plan, workers: int = 1) -> None:
         processes = f" in {workers} processes" if workers > 1 else ""
         raise SpecError(
             f"rendering a sample of these fields{processes} would need about "
-            f"{need / 2**30:.1f} GiB of memory, and this machine has {there / 2**30:.1f} GiB, of which {SHARE_OF_MEMORY:.0%} "
-            f"may be taken; {'run fewer workers, or ' * (workers > 1)}{cure}"
+            f"{need / 2**30:.1f} GiB of memory, and this machine has "
+            f"{there / 2**30:.1f} GiB, of which {SHARE_OF_MEMORY:.0%} may be taken; "
+            f"{'run fewer workers, or ' * (workers > 1)}{cure}"
         )
 
 
