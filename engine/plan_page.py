@@ -69,7 +69,8 @@ def estimate_seconds(plan: Plan, workers: int) -> float:
     count = 1 if large else job.batch
     if not large:
         spent(0, count)  # compiles what the first sample did not need
-    start, found = time.perf_counter(), []
+    start = time.perf_counter()
+    found: list[tuple[float, float]] = []
     while len(found) * count < TIMED_SAMPLES and time.perf_counter() - start < TIMED_SECONDS:
         found.append(spent(len(found) * count, count))
     # Medians: a sample that is the first to read an input takes longer.
