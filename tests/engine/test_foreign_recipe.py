@@ -74,7 +74,8 @@ def test_a_spec_alone_imports_no_file(tmp_path):
         read_spec(tmp_path / "discs.yaml")
     made = run("plan", "discs.yaml", cwd=tmp_path)
     assert made.returncode == 1
-    assert "unknown recipe 'discs'; there is cxr_objects; a recipe of your own" in made.stderr
+    there = ", ".join(sorted(recipes.RECIPES))
+    assert f"unknown recipe 'discs'; there is {there}; a recipe of your own" in made.stderr
     assert "--recipe FILE.py (in Python, recipe_file=)" in made.stderr
 
 
