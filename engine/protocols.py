@@ -352,8 +352,12 @@ def suppression(row: Row, pool: str, off_hz: Any, b1: Any, tesla: float) -> Any:
     if np.size(off_hz) <= _BAND_STEPS:
         profile = reached(off_hz)
     else:  # a map: the profile is smooth, its steps are far below EDGE_PPM
-        at = np.linspace(float(off_hz.min()), float(off_hz.max()) + 1e-3, _BAND_STEPS)
-        profile = np.interp(off_hz, at, reached(at)).astype(np.float32)
+        low = float(off_hz.min())
+        step = max(float(off_hz.max()) - low, 1e-3) / (_BAND_STEPS - 2)
+        table = np.asarray(reached(low + step * np.arange(_BAND_STEPS)), np.float32)
+        place = (off_hz - np.float32(low)) * np.float32(1 / step)
+        node = place.astype(np.int32)
+        profile = table[node] + (place - node) * np.diff(table)[node]
     return saturated_z(row["suppress_deg"], profile, b1).astype(np.float32)
 
 
