@@ -14,20 +14,13 @@ on the fine grid.
 """
 
 import os
-import shutil
-import time
-from collections import Counter
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
+from stages import PARTS, make_store
 
-from voxelmill.engine import mill
 from voxelmill.engine.plan import open_plan
-from voxelmill.engine.recipes import mr_body, mr_random, mr_scan
-from voxelmill.engine.run_local import make
-from voxelmill.kernels import shares
+from voxelmill.engine.recipes import mr_random, mr_scan
 
 SAMPLES = int(os.environ.get("VOXELMILL_BENCH_HEADS", "32"))
 SPEC = Path(__file__).parents[1] / "examples" / "brain_mr.yaml"
@@ -40,59 +33,16 @@ CASES = {
     "random": ["ranges.mode=random"],
     "subcluster": ["ranges.mode=subcluster"],
 }
-PARTS = {
-    "bend": (mr_body, "bend_displacement"),
-    "labels": (mr_body, "fine_labels"),
-    "fields": (mr_scan, "magnet_fields"),
-    "physics": (mr_scan, "physics_pools"),
-    "gaussians": (mr_random, "random_pools"),
-    "k-space": (mr_scan, "acquired"),
-    "slices": (mr_scan, "on_grid"),
-    "classes": (shares, "largest"),
-    "all": (mill, "render_batch"),
+OF_HEADS = {
+    **PARTS,
+    "gaussians": [(mr_random, "random_pools")],
+    "slices": [(mr_scan, "on_grid")],
 }
 
 
-@contextmanager
-def timed(spent):
-    """Add the seconds of each of PARTS to `spent`."""
-
-    def wrapped(name, function):
-        def call(*args, **keys):
-            start = time.perf_counter()
-            try:
-                return function(*args, **keys)
-            finally:
-                spent[name] += time.perf_counter() - start
-
-        return call
-
-    with ExitStack() as stack:
-        for name, (module, word) in PARTS.items():
-            stack.enter_context(patch.object(module, word, wrapped(name, getattr(module, word))))
-        yield
-
-
 @pytest.mark.parametrize("case", CASES)
-def test_make(benchmark, case):
+def test_make(benchmark, case, tmp_path):
     """The whole of `make`."""
-    place = MEMORY if MEMORY.is_dir() else Path("/tmp")
-    store = place / "voxelmill_heads.zarr"
+    store = (MEMORY if MEMORY.is_dir() else tmp_path) / "voxelmill_heads.zarr"
     plan = open_plan(SPEC, [f"count={SAMPLES}", *SIZE, *CASES[case]])
-    spent = Counter()
-
-    def setup():
-        shutil.rmtree(store, ignore_errors=True)
-        spent.clear()
-
-    with timed(spent):
-        made = benchmark.pedantic(lambda: make(plan, store), setup=setup, rounds=3, warmup_rounds=1)
-    shutil.rmtree(store)
-    parts = {k: round(1000 * v / SAMPLES, 1) for k, v in spent.most_common() if k != "all"}
-    parts["rest"] = round(1000 * spent["all"] / SAMPLES - sum(parts.values()), 1)
-    benchmark.extra_info["stages_s"] = {k: round(v, 2) for k, v in made.stages.items()}
-    benchmark.extra_info["render_ms"] = parts
-    if benchmark.stats is not None:
-        rate = SAMPLES / benchmark.stats.stats.min
-        benchmark.extra_info["samples_per_s"] = round(rate, 2)
-        print(f"\n{case}: {rate:.2f} samples/s, {parts}")
+    make_store(benchmark, plan, SAMPLES, store, OF_HEADS)

@@ -13,20 +13,14 @@ What bounds it: rendering, on two cores; of that, k-space and the painting of th
 """
 
 import os
-import shutil
-import time
-from collections import Counter
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
+from stages import PARTS, make_store
 
-from voxelmill.engine import mill, thigh_noise, thigh_shape, thigh_tissues
+from voxelmill.engine import thigh_noise, thigh_shape, thigh_tissues
 from voxelmill.engine.plan import open_plan
-from voxelmill.engine.recipes import mr_body, mr_scan
-from voxelmill.engine.run_local import make
-from voxelmill.kernels import shares
+from voxelmill.engine.recipes import mr_random
 
 SPEC = Path(__file__).parents[1] / "examples" / "thigh_mr.yaml"
 SLICE = ["ranges.shape=[1, 512, 512]", "ranges.voxel_mm=[8, 0.8, 0.8]", "ranges.mode=physics"]
@@ -41,38 +35,12 @@ CASES = {
     "volume_blsa_maps": (16, [*VOLUME, *MAPS, "ranges.preset=blsa"]),
     "volume_all": (8, [*VOLUME, "ranges.preset=all"]),
 }
-PARTS = {
-    "from nothing": (thigh_shape, "procedural_thigh"),
-    "from a map": (thigh_tissues, "derive_tissues"),
-    "bend": (mr_body, "bend_displacement"),
-    "labels": (mr_body, "fine_labels"),
-    "fields": (mr_scan, "magnet_fields"),
-    "fat in muscle": (thigh_noise, "fat_fraction"),
-    "physics": (mr_scan, "physics_pools"),
-    "k-space": (mr_scan, "acquired"),
-    "classes": (shares, "largest"),
-    "all": (mill, "render_batch"),
+OF_THIGHS = {
+    **PARTS,
+    "anatomy": [(thigh_shape, "procedural_thigh"), (thigh_tissues, "derive_tissues")],
+    "fat in muscle": [(thigh_noise, "fat_fraction")],
+    "gaussians": [(mr_random, "random_pools")],
 }
-
-
-@contextmanager
-def timed(spent):
-    """Add the seconds of each of PARTS to `spent`."""
-
-    def wrapped(name, function):
-        def call(*args, **keys):
-            start = time.perf_counter()
-            try:
-                return function(*args, **keys)
-            finally:
-                spent[name] += time.perf_counter() - start
-
-        return call
-
-    with ExitStack() as stack:
-        for name, (module, word) in PARTS.items():
-            stack.enter_context(patch.object(module, word, wrapped(name, getattr(module, word))))
-        yield
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -81,20 +49,4 @@ def test_make(benchmark, case, tmp_path):
     store = Path(os.environ.get("VOXELMILL_BENCH_DISK", tmp_path)) / "voxelmill_thighs.zarr"
     samples, sets = CASES[case]
     plan = open_plan(SPEC, [f"count={samples}", *sets])
-    spent = Counter()
-
-    def setup():
-        shutil.rmtree(store, ignore_errors=True)
-        spent.clear()
-
-    with timed(spent):
-        made = benchmark.pedantic(lambda: make(plan, store), setup=setup, rounds=3, warmup_rounds=1)
-    shutil.rmtree(store)
-    parts = {k: round(1000 * v / samples, 1) for k, v in spent.most_common() if k != "all"}
-    parts["rest"] = round(1000 * spent["all"] / samples - sum(parts.values()), 1)
-    benchmark.extra_info["stages_s"] = {k: round(v, 2) for k, v in made.stages.items()}
-    benchmark.extra_info["render_ms"] = parts
-    if benchmark.stats is not None:
-        rate = samples / benchmark.stats.stats.min
-        benchmark.extra_info["samples_per_s"] = round(rate, 2)
-        print(f"\n{case}: {rate:.2f} samples/s, {parts}")
+    make_store(benchmark, plan, samples, store, OF_THIGHS)
