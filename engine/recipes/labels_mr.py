@@ -36,7 +36,7 @@ __all__ = [
     "open_inputs", "render", "working_bytes",
 ]  # fmt: skip
 
-VERSION = 1
+VERSION = 2
 _SLICE_AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 _NOISE = "noise.image"
 _FLUID_T2_MS = 200.0  # from here on water is a pool of its own in echo trains: it hardly decays
@@ -300,7 +300,7 @@ def _image(
         seen = replace(seen, b0_rms_hz=0.0)
     b1, b0, receive = mr_scan.magnet_fields(ranges.scanner, seen, grid, stream)
     scene = Scene(grid, fine, profile, p.tesla, b1, b0, receive)
-    trains = None
+    trains, brightest = None, 1 / row["scale"]
     if MODES[p.mode] == PHYSICS:
         tissues, spectra = p.tissues[:, 1:], [t.spectrum for t in inputs.tissues]
         tissue_of_row = _tissue_of_row(inputs)
@@ -311,7 +311,7 @@ def _image(
         pools = mr_scan.physics_pools(scene, row, tissues, tissue_of_row, spectra, apart)
     else:
         pools = mr_random.random_pools(scene, p.labels, ranges.intensities.cluster_mm, stream)
-    brightest = 1 / row["scale"]
+        brightest = mr_random.brightest(p.labels)
     image = mr_scan.acquired(
         scene, ranges.acquisition, row, pools, brightest / row["snr"], stream, _NOISE, 0, trains
     )

@@ -84,6 +84,11 @@ def random_labels(
     return np.column_stack([number, np.tile(np.arange(clusters), rows), mean, sd])
 
 
+def brightest(labels: NDArray[np.float64]) -> float:
+    """The unit of noise: the highest mean that `random_labels` drew, that of the background too."""
+    return max(float(labels[:, 2].max()), 1e-6)
+
+
 def random_pools(
     scene: Scene,
     labels: NDArray[np.float64],

@@ -61,8 +61,9 @@ class Acquisition:
     """How k-space is filled; each effect can be turned off."""
 
     snr: Range = ranged(
-        LogUniform(12, 80), "brightest major tissue over the noise", low=1, high=1e6
-    )
+        LogUniform(12, 80), "brightest major tissue (with random contrast: highest mean of a "
+        "label) over the noise", low=1, high=1e6,
+    )  # fmt: skip
     matrix: Range = ranged(Uniform(0.7, 1), "acquired lines in voxels, along y and x", low=0.1,
                            high=1)  # fmt: skip
     partial_fourier: Range = ranged(

@@ -17,8 +17,8 @@ COLUMNS = (
     Column(
         "snr",
         "1",
-        "brightest major tissue (1 with random contrast) over the noise of a voxel at "
-        "full resolution",
+        "brightest major tissue (with random contrast: highest mean of a label, before the "
+        "exponent) over the noise of a voxel at full resolution",
     ),
     Column("matrix_y", "1", "acquired lines in voxels along y"),
     Column("matrix_x", "1", "acquired lines in voxels along x"),

@@ -47,7 +47,7 @@ __all__ = [
     "open_inputs", "render", "working_bytes",
 ]  # fmt: skip
 
-VERSION = 1
+VERSION = 2
 _FAT, _MUSCLE, _FLUID_LIKE = "intermuscular fat", "skeletal muscle", "blood"
 _NOISE = mr_scan.noise_names(CONTRASTS)
 _ECHO_NOISE = tuple(f"noise.dixon_echo{i}" for i in range(MOST_DIXON))
@@ -416,8 +416,9 @@ def _random_image(ranges: Ranges, one: Draw[Params], scene: Scene, row: Row) -> 
     pools = mr_random.random_pools(
         scene, labels, ranges.intensities.cluster_mm, stream, _TEXTURE[slot]
     )
+    noise_sd = mr_random.brightest(labels) / row["snr"]
     image = mr_scan.acquired(
-        scene, ranges.acquisition, row, pools, 1 / row["snr"], stream, _NOISE[slot], slot
+        scene, ranges.acquisition, row, pools, noise_sd, stream, _NOISE[slot], slot
     )
     gamma = mr_random.draw_gamma(ranges.intensities, stream, slot)
     return mr_random.to_gamma(np.asarray(image), gamma)

@@ -317,6 +317,21 @@ def test_noise_goes_by_the_signal_to_noise_ratio(folder):
         assert away[inside].std() == pytest.approx(1 / snr, rel=0.15)
 
 
+@pytest.mark.parametrize("mode", ["random", "subcluster"])
+@pytest.mark.parametrize("mean", ["0.2", "{uniform: [0.1, 6]}"])
+def test_noise_of_random_contrast_goes_by_the_highest_mean(folder, mode, mean):
+    plain = (*PLAIN, *IDEAL, f"mode={mode}", f"intensities.mean={mean}", "intensities.sd=0",
+             "intensities.gamma_log_sd=0", "intensities.bias_log_rms=0",
+             "intensities.background_chance=0.5", "shape=[16, 26, 24]")  # fmt: skip
+    _, clean = one(folder, *plain, "acquisition.snr=1000000")
+    p, noisy = one(folder, *plain, "acquisition.snr=25")
+    sd = p.labels[:, 2].max() / 25
+    bright = clean["image"] > 4 * sd  # where noise is not Rician yet
+    assert bright.sum() > 500
+    away = noisy["image"].astype(float) - clean["image"]
+    assert away[bright].std() == pytest.approx(sd, rel=0.1)
+
+
 def test_coils_that_are_combined_shade_the_image(folder):
     _, alone = one(folder, *PLAIN, *IDEAL, "mode=physics", "families=mprage")
     _, many = one(folder, *PLAIN, *IDEAL, "mode=physics", "families=mprage",

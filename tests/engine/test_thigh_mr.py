@@ -368,6 +368,19 @@ def test_noise_has_the_drawn_sd_and_is_rician_in_air(folder, name):
         assert values.std() == pytest.approx(0.6551, rel=3 / np.sqrt(count) + 0.01)
 
 
+def test_noise_of_random_contrast_goes_by_the_highest_mean(folder):
+    sets = [s for s in (*NOTHING_ELSE, *FINE) if "snr" not in s]
+    sets += ["mode=random", "intensities.mean={uniform: [0.1, 5]}", "intensities.sd=0",
+             "intensities.gamma_log_sd=0", "intensities.background_chance=0",
+             "intensities.background_dim_chance=0", "acquisition.snr=30"]  # fmt: skip
+    p, arrays = one(folder, *sets, *contrasts("t1w", "stir"))
+    air = ~binary_dilation(arrays["label"][0] > 0, iterations=12)
+    for i, slot in enumerate((CONTRASTS.index("t1w"), CONTRASTS.index("stir"))):
+        top = p.labels[p.labels[:, 0] == slot, 3].max()
+        values = arrays["image"][i, 0][air] * 30 / top
+        assert values.mean() == pytest.approx(1.2533, rel=0.02)
+
+
 def test_noise_of_contrasts_and_echoes_is_independent(folder):
     sets = [s for s in (*NOTHING_ELSE, *FINE) if "snr" not in s]
     _, arrays = one(folder, *sets, "preset=all", "acquisition.snr=15")
