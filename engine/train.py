@@ -6,8 +6,9 @@ This opens stores and hands iterators of batches to `voxelmill.models`, which kn
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,8 @@ class TrainSpec:
     """What `voxelmill train` reads; paths start at the spec.
 
     classes: name of a class -> names in the label tables of the stores; the first is the rest,
-    which is not scored. test: stores that are only scored. minutes: of training, at most.
+    which is not scored. test: stores that are only scored. contrasts: where images have several,
+    "all" are the network's input, or "one", drawn for each sample. minutes: of training, at most.
     """
 
     stores: tuple[str, ...]
@@ -54,6 +56,7 @@ class TrainSpec:
     split: str | None = None
     image: str = "image"
     label: str = "label"
+    contrasts: Literal["all", "one"] = "all"
     keep: Keep = Keep()
     crop: dict[str, int] | None = None
     flip: tuple[str, ...] = ()
@@ -99,8 +102,8 @@ def run(
     """Train by `spec` in the folder `out`, and score; goes on where an earlier run was killed.
 
     Writes checkpoint.safetensors, weights.safetensors and result.json, whose content it returns:
-    steps, seconds, loss, and a row for each sample of the test stores. folder: where the paths of
-    the spec start.
+    steps, seconds, loss, and a row for each sample of the test stores; with contrasts "one" for
+    each contrast of it. folder: where the paths of the spec start.
     """
     import jax
     from flax import nnx
@@ -111,12 +114,17 @@ def run(
     place, base = Path(out), Path(folder)
     sources = [open_source(base / store, spec) for store in spec.stores]
     tests = [open_source(base / store, spec) for store in spec.test]
-    size = Size(len(sources[0].axes), 1, len(spec.classes), spec.network.width,
+    is_one = spec.contrasts == "one"
+    inputs = {1 if is_one else s.contrasts for s in (*sources, *tests)}
+    if len(inputs) > 1:
+        raise SpecError(f"stores of {sorted(inputs)} contrasts; make them alike, or take one of "
+                        "them for each sample: contrasts: one")  # fmt: skip
+    size = Size(len(sources[0].axes), *inputs, len(spec.classes), spec.network.width,
                 spec.network.levels, spec.network.fold)  # fmt: skip
     low, high = spec.seed & 0xFFFFFFFF, spec.seed >> 32  # a key alone would cut the seed
     key = jax.random.fold_in(jax.random.key(low), high & 0xFFFFFFFF)
     network = UNet(size, rngs=nnx.Rngs(key))
-    change = Change(spec.flip, spec.gamma_log_sd)
+    change = Change(spec.flip, spec.gamma_log_sd, is_one)
     batches = TrainingBatches(sources, spec.weights, size=spec.batch, seed=spec.seed,
                               crop=spec.crop, split=spec.split, change=change)  # fmt: skip
     schedule = Schedule(spec.steps, spec.rate, seconds=60 * spec.minutes)
@@ -149,7 +157,8 @@ def open_source(path: Path, spec: TrainSpec) -> Source:
 def score(network: Any, on: Source, classes: Sequence[str]) -> list[dict[str, Any]]:
     """A row for each sample: subject, and of each class but the first Dice and volumes.
 
-    Volumes are in mL where the store's spec says how long voxels are, else in voxels.
+    Volumes are in mL where the store's spec says how long voxels are, else in voxels. Where the
+    network sees one contrast and the store has several, there is a row for each, with its number.
     """
     from voxelmill.models.metrics import fit
     from voxelmill.models.training import classifier
@@ -157,11 +166,14 @@ def score(network: Any, on: Source, classes: Sequence[str]) -> list[dict[str, An
     find, volume = classifier(network), _voxel_ml(on.reader)
     subjects = _subjects(on.reader)
     rows = []
-    for index in range(len(on.reader)):
-        sample = on.prepared(on.reader.start([index], [on.image, on.label]).result())
+    apart = on.contrasts > network.size.inputs
+    for index, which in product(range(len(on.reader)), range(on.contrasts if apart else 1)):
+        batch = on.reader.start([index], [on.image, on.label]).result()
+        sample = on.prepared(batch, [which] if apart else None)
         found = find_classes(find, sample["image"], network.size.divisor)
         fits = fit(found, sample["label"], len(classes))
         row: dict[str, Any] = {"sample": index, "subject": subjects[index]}
+        row |= {"contrast": which} if apart else {}
         for k, name in enumerate(classes[1:], 1):
             row[name] = {
                 "dice": _rounded(fits.dice[k]),

@@ -1,7 +1,8 @@
 """Samples of stores as batches for a network: mapped to its classes, masked, scaled, mixed.
 
 Several stores may hold other label tables and other fields: each is read by itself, and its label
-values are mapped by their names to the classes that are trained for.
+values are mapped by their names to the classes that are trained for. Where images have several
+contrasts, these are the network's channels, or one of them is drawn for each sample.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,18 +24,24 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Change:
-    """How a training sample is varied: flips along axes at even chance, and |image| ** exponent."""
+    """How a training sample is varied: flips along axes at even chance, and |image| ** exponent.
+
+    one_contrast: of several contrasts one is drawn.
+    """
 
     flip: tuple[str, ...] = ()
     gamma_log_sd: float = 0.0
+    one_contrast: bool = False
 
 
 @dataclass(frozen=True)
 class Source:
     """A store as a network sees it.
 
-    axes: of space. class_of: value of the label field -> class. near: (values,) bool, those around
-    which the image is kept, with `margin` voxels; elsewhere it is 0. None keeps all of it.
+    axes: of space, without those of one voxel. class_of: value of the label field -> class. near:
+    (values,) bool, those around which the image is kept, with `margin` voxels; elsewhere it is 0.
+    None keeps all of it. contrasts: of the image. single: axes of space that have one voxel, as
+    numbers.
     """
 
     reader: Reader
@@ -44,23 +51,34 @@ class Source:
     class_of: Array
     near: Array | None = None
     margin: int = 0
+    contrasts: int = 1
+    single: tuple[int, ...] = ()
 
-    def prepared(self, batch: Mapping[str, Any]) -> dict[str, Array]:
-        """image (sample, *space, 1) float32, label (sample, *space) uint8.
+    def prepared(
+        self, batch: Mapping[str, Any], which: Sequence[int] | None = None
+    ) -> dict[str, Array]:
+        """image (sample, *space, contrast) float32, label (sample, *space) uint8.
 
-        The mean of |image| over what is kept is 1.
+        The mean of |image| over what is kept is 1 in each contrast. which: the one contrast that is
+        taken of each sample; None takes all.
         """
-        values = np.asarray(batch[self.label])
-        image = np.asarray(batch[self.image], np.float32)
+        drop = tuple(a + 1 for a in self.single)
+        values = np.asarray(batch[self.label]).squeeze(drop)
+        image = np.asarray(batch[self.image])
+        if image.ndim == 1 + len(self.axes) + len(drop):
+            image = image[:, None]
+        if which is not None:
+            image = image[np.arange(len(image)), np.asarray(which)][:, None]
+        image = image.squeeze(tuple(a + 1 for a in drop)).astype(np.float32)
+        axes = tuple(range(2, image.ndim))
         if self.near is None:
-            inside = np.ones(image.shape, bool)
+            count = np.full((len(image), 1), np.prod(image.shape[2:]))
         else:
-            inside = np.stack([grown(one, self.margin) for one in self.near[values]])
-            image = image * inside
-        axes = tuple(range(1, image.ndim))
-        mean = np.abs(image).sum(axes) / np.maximum(inside.sum(axes), 1)
-        image = image / np.maximum(mean, 1e-6).reshape(-1, *(1,) * len(axes))
-        return {"image": image[..., None], "label": self.class_of[values]}
+            inside = np.stack([grown(one, self.margin) for one in self.near[values]])[:, None]
+            image, count = image * inside, inside.sum(axes)
+        mean = np.abs(image).sum(axes) / np.maximum(count, 1)
+        image = image / np.maximum(mean, 1e-6).reshape(*mean.shape, *(1,) * len(axes))
+        return {"image": np.moveaxis(image, 1, -1), "label": self.class_of[values]}
 
 
 def grown(mask: Array, voxels: int) -> Array:
@@ -81,9 +99,9 @@ def source(
 ) -> Source:
     """A store with its label values mapped by name. classes: ours -> names of theirs.
 
-    Raises SpecError for fields that the store lacks, for a name of its label table that no class
-    has, and for one that two have. Names that the store does not know are no mistake: one mapping
-    serves several tables.
+    Raises SpecError for fields that the store lacks or whose axes do not fit, for a name of its
+    label table that no class has, and for one that two have. Names that the store does not know are
+    no mistake: one mapping serves several tables.
     """
     dense = {k: f for k, f in reader.fields.items() if isinstance(f, Field)}
     problems = [f"no dense field {name!r}{did_you_mean(name, dense)}" for name in (image, label)
@@ -91,6 +109,11 @@ def source(
     labels = reader.labels.get(label, {})
     if not labels and not problems:
         problems.append(f"field {label!r} has no label table")
+    if not problems and dense[label].axes not in (dense[image].axes, dense[image].axes[1:]):
+        problems.append(
+            f"axes {dense[image].axes} of {image!r} are neither those of {label!r}, "
+            f"{dense[label].axes}, nor one for the contrasts and then those"
+        )
     owners = {name: ours for ours, theirs in classes.items() for name in theirs}
     problems += [f"{name!r} belongs to {ours!r} and to {owners[name]!r}"
                  for ours, theirs in classes.items() for name in theirs
@@ -104,8 +127,13 @@ def source(
     inside = np.zeros(max(labels) + 1, bool)
     for value, name in labels.items():
         class_of[value], inside[value] = number[owners[name]], name in near
-    axes = dense[label].axes
-    return Source(reader, image, label, axes, class_of, inside if near else None, margin)
+    space = list(zip(dense[label].axes, dense[label].shape, strict=True))
+    axes = tuple(name for name, size in space if size > 1)
+    single = tuple(a for a, (_, size) in enumerate(space) if size == 1)
+    apart = len(dense[image].axes) > len(space)
+    contrasts = dense[image].shape[0] if apart else 1
+    kept = inside if near else None
+    return Source(reader, image, label, axes, class_of, kept, margin, contrasts, single)
 
 
 class TrainingBatches(Iterator[dict[str, Array]]):
@@ -148,10 +176,13 @@ class TrainingBatches(Iterator[dict[str, Array]]):
         epoch = self._batches[k].at[0]
         batch = next(self._batches[k])
         self._taken[k] += 1
-        made = self.sources[k].prepared(batch)
+        on = self.sources[k]
         seed = derived_seed(derived_seed(self.seed, 1000 + k), epoch)
         streams = [Stream(seed, int(i)) for i in batch["index"]]
-        made = varied(made, self.sources[k].axes, self.change, streams)
+        which = None
+        if self.change.one_contrast and on.contrasts > 1:
+            which = [int(s.integers("contrast", 0, on.contrasts - 1)[0]) for s in streams]
+        made = varied(on.prepared(batch, which), on.axes, self.change, streams)
         return made | {"index": batch["index"], "store": np.full(len(streams), k)}
 
     def state_dict(self) -> dict[str, Any]:

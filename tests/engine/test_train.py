@@ -89,6 +89,92 @@ def test_what_is_kept_and_scaled(folder):
     assert grown(np.eye(5) == 1, 0).sum() == 5
 
 
+SLICES = """
+from dataclasses import dataclass
+import numpy as np
+from voxelmill.engine.sample import Field
+VERSION, NAMES = 1, ("place",)
+
+@dataclass(frozen=True)
+class Ranges:
+    size: int = 16
+
+@dataclass(frozen=True)
+class Params:
+    place: int
+
+def fields(ranges, inputs):
+    z, n = (1, ranges.size, ranges.size + 4), ("z", "y", "x")
+    return (Field("image", "float16", ("contrast", *n), (3, *z)),
+            Field("label", "uint8", n, z, "class", "", {0: "background", 1: "disc"}, True),
+            Field("swapped", "float16", (*n, "contrast"), (*z, 3)))
+
+def draw(ranges, stream, inputs):
+    return Params(int(stream.integers("place", 2, ranges.size - 6)[0]))
+
+def render(ranges, draws, inputs, xp):
+    label = np.zeros((len(draws), 1, ranges.size, ranges.size + 4), np.uint8)
+    for one, d in zip(label, draws, strict=True):
+        one[0, d.params.place :][:4, 3:9] = 1
+    image = np.stack([label + 1, 3 - label, 1 + 2 * label], 1).astype(np.float16)
+    return {"image": image, "label": label, "swapped": np.moveaxis(image, 1, -1)}
+"""
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory):
+    place = tmp_path_factory.mktemp("slices")
+    (place / "slices.py").write_text(SLICES)
+    for name, seed in (("slices", 1), ("held", 2)):
+        text = f"recipe: slices\ncount: 6\nseed: {seed}\n"
+        make(text, place / f"{name}.zarr", recipe_file=place / "slices.py")
+    return place
+
+
+def test_contrasts_are_channels_or_one_is_drawn(slices):
+    reader = open_store(slices / "slices.zarr")
+    on = source(reader, CLASSES)
+    assert (on.axes, on.contrasts) == (("y", "x"), 3)
+    batch = reader.start([0, 1], ["image", "label"]).result()
+    whole = on.prepared(batch)
+    assert whole["image"].shape == (2, 16, 20, 3)
+    assert whole["label"].shape == (2, 16, 20)
+    np.testing.assert_allclose(whole["image"].mean((1, 2)), 1, rtol=1e-4)
+    some = on.prepared(batch, [2, 0])
+    for k, c in enumerate((2, 0)):
+        np.testing.assert_array_equal(some["image"][k, ..., 0], whole["image"][k, ..., c])
+    near = source(reader, CLASSES, near=["disc"], margin=1).prepared(batch)
+    inside = np.stack([grown(one == 1, 1) for one in near["label"]])
+    assert not near["image"][~inside].any()
+    np.testing.assert_allclose([i[m].mean() for i, m in zip(near["image"], inside, strict=True)],
+                               1, rtol=1e-4)  # fmt: skip
+    drawn = TrainingBatches([on], size=6, seed=1, change=Change(one_contrast=True))
+    seen = set()
+    for _ in range(4):
+        made = next(drawn)
+        assert made["image"].shape == (6, 16, 20, 1)
+        inside = made["label"][..., None] == 1
+        ratios = [i[m].mean() / i[~m].mean() for i, m in zip(made["image"], inside, strict=True)]
+        seen |= set(np.round(ratios, 2).tolist())
+    drawn.close()
+    assert seen == {2.0, 0.67, 3.0}
+    with pytest.raises(SpecError, match="nor one for the contrasts"):
+        source(reader, CLASSES, image="swapped")
+
+
+def test_networks_of_all_contrasts_and_of_one(slices, folder):
+    text = "stores: [slices.zarr]\ntest: [held.zarr]\nsteps: 3\nbatch: 2\n"
+    text += "classes: {rest: [background], disc: [disc]}\n"
+    text += "network: {width: 8, levels: 2, fold: 2}\n"
+    for name, more, rows in (("all", "", 6), ("one", "contrasts: one\n", 18)):
+        (slices / f"{name}.yaml").write_text(text + more)
+        result = run(read_train_spec(slices / f"{name}.yaml"), slices / name, slices)
+        assert len(result["rows"]) == rows
+        assert [r.get("contrast") for r in result["rows"]][:3] == (
+            [0, 1, 2] if name == "one" else [None] * 3
+        )
+
+
 def test_mistakes_are_told(folder, tmp_path):
     reader = open_store(folder / "discs.zarr")
     with pytest.raises(SpecError, match="'disc' belongs to no class"):
