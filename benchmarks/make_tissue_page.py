@@ -18,7 +18,8 @@ A sample draws one ranking of the sources, and each tissue takes T1 and T2 of th
 measured it at the drawn field: good papers differ (T1 of muscle at 3 T by 57 %) since they measured
 differently, and their mean was measured by nobody. T1 and T2 then scatter normally with the
 standard deviation in brackets, up to 2.5 of them; PD, fat share and T2* are even over their range,
-T2* at most T2. Fat inside water relaxes as subcutaneous fat does, water inside fat as muscle does.
+T2* at most T2. Fat inside water relaxes as subcutaneous fat does, water inside fat as muscle does,
+but their T2 is at least the T2* of the tissue.
 Times are in ms, PD is relative to water.
 """
 

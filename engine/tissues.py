@@ -142,12 +142,20 @@ class Tissues:
         return table
 
     def _fill_lesser_pools(self, table: NDArray[np.float64]) -> None:
-        """Water inside fat relaxes as muscle's does, fat inside water as subcutaneous fat's."""
+        """Water inside fat relaxes as muscle's does, fat inside water as subcutaneous fat's.
+
+        But no faster than T2*, which both pools have: dephasing comes on top of T2 (1/T2* is 1/T2 +
+        1/T2'), and it is the main pool that T2* was measured of. So T2 is raised, not T2* lowered.
+        """
         names = list(self.by_name)
         for first, like in (("t1_ms", WATER_LIKE), ("fat_t1_ms", FAT_LIKE)):
             columns = slice(AT[first], AT[first] + 2)
             given = table[names.index(like), columns]
             table[:, columns] = np.where(np.isnan(table[:, columns]), given, table[:, columns])
+        shares = 1 - table[:, AT["fat_fraction"]], table[:, AT["fat_fraction"]]
+        for share, column in zip(shares, (AT["t2_ms"], AT["fat_t2_ms"]), strict=True):
+            least = np.where(share > 0, table[:, AT["t2s_ms"]], 0)  # a pool that is there
+            table[:, column] = np.maximum(table[:, column], least)
 
 
 def _between(value: Value, chance: float) -> float:

@@ -47,7 +47,7 @@ __all__ = [
     "open_inputs", "render", "working_bytes",
 ]  # fmt: skip
 
-VERSION = 2
+VERSION = 3
 _FAT, _MUSCLE, _FLUID_LIKE = "intermuscular fat", "skeletal muscle", "blood"
 _NOISE = mr_scan.noise_names(CONTRASTS)
 _ECHO_NOISE = tuple(f"noise.dixon_echo{i}" for i in range(MOST_DIXON))
