@@ -119,7 +119,7 @@ def run(
     if len(inputs) > 1:
         raise SpecError(f"stores of {sorted(inputs)} contrasts; make them alike, or take one of "
                         "them for each sample: contrasts: one")  # fmt: skip
-    size = Size(len(sources[0].axes), *inputs, len(spec.classes), spec.network.width,
+    size = Size(len(sources[0].axes), inputs.pop(), len(spec.classes), spec.network.width,
                 spec.network.levels, spec.network.fold)  # fmt: skip
     low, high = spec.seed & 0xFFFFFFFF, spec.seed >> 32  # a key alone would cut the seed
     key = jax.random.fold_in(jax.random.key(low), high & 0xFFFFFFFF)
