@@ -26,6 +26,7 @@ from voxelmill.engine.sample import Field
 VERSION = 1
 NAMES = ()
 MOST_RATIO = 40.0
+PARTS = ("all", "train", "test", "fit", "choose")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Inputs:
     number: str = ranged("IXI([0-9]+)", "finds the number of a person in an id")
     modulo: int = ranged(4, "persons with number % modulo == test are for the test", low=1)
     test: int = ranged(1, "see modulo", low=0)
-    part: str = ranged("all", "all, train or test")
+    choose: int = ranged(3, "of the persons for training, those to choose a network by", low=0)
+    part: str = ranged("all", "all, test, train; or parts of train: choose, fit")
 
 
 @dataclass(frozen=True)
@@ -136,17 +138,24 @@ def open_inputs(inputs, folder=".", skip_bad=False):
         if number is None or not label.is_file():
             problems.append(f"{name}: no number by {inputs.number!r}, or no {label.name}")
             continue
-        is_test = int(number.group(1)) % inputs.modulo == inputs.test
-        if inputs.part == "all" or is_test == (inputs.part == "test"):
+        rest = int(number.group(1)) % inputs.modulo
+        if inputs.part in parts_of(rest, inputs):
             paths[name] = (image, label)
             subjects.append(number.group(0))
-    if inputs.part not in ("all", "train", "test"):
-        problems.append(f"part {inputs.part!r} is none of all, train, test")
+    if inputs.part not in PARTS:
+        problems.append(f"part {inputs.part!r} is none of {', '.join(PARTS)}")
     if not images:
         problems.append(f"no *{inputs.image_end} in {place}")
     if problems:
         raise SourceError("\n  ".join(problems))
     return Pairs(paths, open_table(inputs.table, folder), subjects)
+
+
+def parts_of(rest, inputs):
+    """The parts that a person is in, by the rest of its number."""
+    if rest == inputs.test:
+        return ("all", "test")
+    return ("all", "train", "choose" if rest == inputs.choose else "fit")
 
 
 def fields(ranges, inputs):
