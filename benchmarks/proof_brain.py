@@ -59,7 +59,7 @@ SURROUND = 250  # see engine/data/mr/tables/dlmuse.yaml
 SURROUND_MM = 10.0
 SAMPLES = 750  # of each store of labels_mr; each is seen twice
 STEPS = 1500  # 5 minutes on two free cores, 13 on one shared one
-# Chosen on training people alone: the rows "choice" of the results. The width was not: see the docs.
+# Chosen on training people alone: the rows "choice" of the results. The width was not: see docs.
 RATE = 2e-3
 NETWORK = Network(width=16, levels=4, fold=2)
 ARMS = {"a": ["mr_a.zarr"], "b": ["pairs_train.zarr"], "c": ["mr_c.zarr"],
