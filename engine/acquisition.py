@@ -107,7 +107,8 @@ class Acquisition:
     chemical_shift_px: (sample, pool), hertz over bandwidth of a pixel: acquired pixels along x.
     receive: (sample, z, y, x) float32, multiplies the signal but not the noise (B1-).
     poses: (sample, pose, 6), mm and degrees in the parts of the scan that `lines.parts` names, see
-    `motion.relative`; the image is in the pose at k-space's centre, in which the pools are given.
+    `motion.relative`; the image is in their mean by `lines.frame_shares` (of linear and centric
+    orders the pose at k-space's centre), in which the pools are given.
     correction: (sample, z, y, x) float32 on the grid, multiplies the magnitude, noise and all.
     """
 

@@ -35,7 +35,9 @@ def encoding(plan: Acquisition, grid: Shape, shape: tuple[int, ...]) -> Encoding
     count = np.full(samples, 1 if plan.poses is None else np.shape(plan.poses)[1])
     row = lines.parts(taken, plan.sampling.order, count)
     if plan.poses is not None:
-        turned, shift_mm = motion.relative(plan.poses, row[:, 0])
+        turned, shift_mm = motion.relative(
+            plan.poses, lines.frame_shares(taken, plan.sampling.order, row, count)
+        )
         shift_vox = shift_mm / np.asarray(plan.voxel_mm)[:, None] * shrink
     moved = shift_vox - (1 - shrink) / 2  # image voxels have their centres between those of pools
     if plan.axes == kspace.SLICES:

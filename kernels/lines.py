@@ -72,6 +72,22 @@ def parts(lines: Any, order: Sequence[str], count: Any) -> Any:
     return np.where(rank < 0, -1, each).astype(np.int32)
 
 
+def frame_shares(lines: Any, order: Sequence[str], part: Any, count: Any) -> Any:
+    """How much each part of the scan counts in the frame of the image: (sample, parts) float64.
+
+    part: (sample, n), as `parts` gives for `count` (sample,) of them. Each row sums to 1. A linear
+    or centric scan has its frame in the part of frequency 0 alone, which holds the lines about it.
+    In an interleaved one neighbouring lines are of different parts, so no part alone has made the
+    image: each counts by its lines, these as 1 / (|f| + 2)^2, about as the power of images falls.
+    """
+    count, f = np.asarray(count), abs(frequencies(lines.shape[1]))
+    shares = np.zeros((len(count), count.max()))
+    for n, name in enumerate(order):
+        weight = lines[n] / (f + 2.0) ** 2 if name == "interleaved" else 1.0 * (f == 0)
+        np.add.at(shares[n], np.maximum(part[n], 0), weight)
+    return shares / shares.sum(1, keepdims=True)
+
+
 def echo_numbers(lines: Any, order: Sequence[str], echoes: Any, centre: Any) -> Any:
     """The echo (from 0) of a train that acquires each line: (sample, n) int32, -1 for no line.
 

@@ -2,8 +2,9 @@
 
 A pose maps the body's place p (mm from the middle of the volume, components z, y, x) to R p + t. In
 k-space a translation is an exact phase ramp; for a rotation the image is turned once per pose and
-its lines are taken. `relative` brings poses into the frame of the one at the centre of k-space,
-which is where labels live: if all poses are equal, nothing moves.
+its lines are taken. `relative` brings poses into the frame of their mean, weighted by how much the
+lines of each make the image (`lines.frame_shares`); there labels live. If all poses are equal,
+nothing moves.
 
 Source: Zaitsev, Maclaren, Herbst, "Motion artifacts in MRI", JMRI 2015.
 """
@@ -35,23 +36,47 @@ def rotations(angles_deg: Any) -> Any:
     return turned
 
 
-def relative(poses: Any, centre: Any) -> tuple[Any, Any]:
-    """Rotations (sample, pose, 3, 3) and shifts in mm (sample, pose, 3) from pose `centre` on.
+def relative(poses: Any, shares: Any) -> tuple[Any, Any]:
+    """Rotations (sample, pose, 3, 3) and shifts in mm (sample, pose, 3) from the mean pose on.
 
-    poses: (sample, pose, 6), millimetres along z, y, x, then degrees about z, y, x; centre:
-    (sample,) int. Poses equal to the central one become exactly no movement.
+    poses: (sample, pose, 6), millimetres along z, y, x, then degrees about z, y, x; shares:
+    (sample, pose), how much each counts in the mean, as `lines.frame_shares` gives. The mean shift
+    is that of the middle of the volume, the mean rotation the one nearest to all (least squares of
+    the matrices, which for small angles is the mean of the angles). Poses equal to all those that
+    count become exactly no movement.
     """
-    poses, rows = np.asarray(poses, np.float64), np.arange(len(poses))
+    poses, shares = np.asarray(poses, np.float64), np.asarray(shares, np.float64)
     if poses.ndim != 3 or poses.shape[2] != 6:
         raise ValueError(f"poses are (sample, pose, 6) in mm and degrees, not {poses.shape}")
-    turned, shift_mm = rotations(poses[..., 3:]), poses[..., :3]
-    middle = poses[rows, centre]
-    turned = turned @ turned[rows, centre].swapaxes(-1, -2)[:, None]
-    shift_mm = shift_mm - np.einsum("ntij,nj->nti", turned, middle[:, :3])
-    still = (poses[..., 3:] == middle[:, None, 3:]).all(-1)
+    if shares.shape != poses.shape[:2] or (shares < 0).any() or (shares.sum(1) <= 0).any():
+        raise ValueError(
+            f"shares of {poses.shape[:2]} poses are at least 0 and not all 0: {shares}"
+        )
+    turned, first = rotations(poses[..., 3:]), shares.argmax(1)[:, None, None]
+    one = np.take_along_axis(poses, first, 1)
+    same = ((poses == one) | (shares[..., None] == 0)).all(1)  # for each number of a pose
+    mean = np.where(same, one[:, 0], np.average(poses, axis=1, weights=_wide(shares, poses)))
+    mean_turn = _nearest_rotation(np.einsum("nt,ntij->nij", shares, turned))
+    sure = same[:, 3:].all(1)
+    mean_turn[sure] = rotations(mean[sure, 3:])
+    still = sure[:, None] & (poses[..., 3:] == mean[:, None, 3:]).all(-1)
+    turned = turned @ mean_turn.swapaxes(-1, -2)[:, None]
     turned[still] = np.eye(3)
-    shift_mm[still] = (poses[..., :3] - middle[:, None, :3])[still]
+    shift_mm = poses[..., :3] - np.einsum("ntij,nj->nti", turned, mean[:, :3])
+    shift_mm[still] = (poses[..., :3] - mean[:, None, :3])[still]
     return turned, shift_mm
+
+
+def _wide(shares: Any, poses: Any) -> Any:
+    return np.broadcast_to(shares[..., None], poses.shape)
+
+
+def _nearest_rotation(matrices: Any) -> Any:
+    """The rotation nearest each matrix (..., 3, 3): U diag(1, 1, det) V of its U S V."""
+    left, _, right = np.linalg.svd(matrices)
+    flipped = np.linalg.det(left @ right) < 0
+    left[flipped, :, 2] *= -1
+    return left @ right
 
 
 def pull_matrix(rotation: Any, shift_mm: Any, voxel_mm: Any, shape: Any) -> Any:

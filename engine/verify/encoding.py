@@ -1,5 +1,6 @@
 """Rows: what k-space does to an image: ringing, shifts, ghosts, movement, distortion, blur."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def _moved_once() -> Measured:
     image = _blob(ny, nx, 18.0, 22.0, 3.0).astype(np.complex64)[None, None]
     poses = np.zeros((1, 5, 6))
     poses[0, :, 1:3] = 4.2, -3.15  # all the scan long: mm along y and x
-    _, shift = motion.relative(poses, np.array([2]))
+    _, shift = motion.relative(poses, np.full((1, 5), 0.2))
     still = float(np.abs(shift).max())
     k = kspace.to_kspace(image.copy())
     px = poses[0, 0, 1:3] / voxel
@@ -112,6 +113,29 @@ def _moved_once() -> Measured:
     wanted = _blob(ny, nx, 18.0 + px[0], 22.0 + px[1], 3.0)
     worst = max(float(np.abs(moved - wanted).max()), still, -float(moved.real.min()))
     return Measured(worst, 0, SINGLE, "against the moved object, in its own frame, and negatives")
+
+
+def _frame_of_shots() -> Measured:
+    """Interleaved shots of a body that is somewhere else in each."""
+    from voxelmill.engine.acquire import acquire
+    from voxelmill.engine.acquisition import Acquisition, full_sampling
+    from voxelmill.kernels import kspace
+
+    shape, worst = (1, 64, 72), 0.0
+    body = _blob(64, 72, 30, 35, 9.0)
+    for y, x in ((20, 30), (30, 24), (38, 44), (27, 45)):
+        body = np.where(np.hypot(*np.indices(body.shape) - [[[y]], [[x]]]) < 5, 1.2, body)
+    given = replace(full_sampling(1, shape), order=("interleaved",))
+    slopes = np.stack([-np.gradient(body, axis=a).ravel() for a in (0, 1)], 1)
+    system = np.column_stack([body.ravel(), slopes])
+    for shots in (2, 3, 4):
+        poses = np.zeros((1, shots, 6))
+        poses[0, :, 1:3] = 2 * Stream(4, shots).normal("verify.shots", 2 * shots).reshape(-1, 2)
+        plan = Acquisition(kspace.SLICES, np.ones((1, 3), np.float32), given, poses=poses)
+        image = acquire(body[None, None, None].astype(np.complex64), plan)[0, 0]
+        found = np.linalg.lstsq(system, image.ravel(), rcond=None)[0]
+        worst = max(worst, float(np.hypot(*found[1:]) / found[0]))
+    return Measured(worst, 0, 0.6, "2 to 4 shots, 2 mm rms: mm between body and labels")
 
 
 def _energy_of_motion() -> Measured:
@@ -140,7 +164,7 @@ def _rotation() -> Measured:
 
     poses = np.zeros((1, 2, 6))
     poses[0, 1] = 0, 2.5, -3.0, angle, 0, 0  # mm along z, y, x; degrees about z: y towards x
-    rotation, shift_mm = motion.relative(poses, np.array([0]))
+    rotation, shift_mm = motion.relative(poses, np.array([[1.0, 0]]))
     matrix = motion.pull_matrix(rotation[:, 1], shift_mm[:, 1], voxel_mm, (1, ny, nx))
     image = body(y_mm, x_mm).astype(np.complex64)[None, None, None]
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -234,6 +258,10 @@ def verify_rows() -> list[Row]:
         Row(
             "motion.constant", "the body lies elsewhere all the scan long",
             "that is a shift and nothing else, and never negative", _moved_once,
+        ),
+        Row(
+            "motion.frame", "interleaved shots, each in another pose",
+            "labels, in the weighted mean of the poses, fit the image", _frame_of_shots,
         ),
         Row(
             "motion.energy", "the body moves from line to line", "energy is kept",

@@ -12,6 +12,7 @@ from reference import motion as motion_twin
 from voxelmill.engine import acquisition
 from voxelmill.engine.acquire import acquire, acquire_complex, coil_images, working_bytes
 from voxelmill.engine.acquisition import Acquisition, full_sampling
+from voxelmill.engine.encoding import encoding
 from voxelmill.kernels import coils, kspace, lines, motion
 
 BOTH = pytest.mark.parametrize("axes", [kspace.SLICES, kspace.VOLUME])
@@ -132,7 +133,8 @@ def test_it_is_that_of_the_twin(axes):
     maps = coils_twin.sensitivities(*loops, plan.voxel_mm, shape)[n]
     taken = lines.acquired(15, s.matrix[:, 1], s.partial)
     row = lines.parts(taken, s.order, np.full(3, 4))
-    turned, shift = (a[n] for a in motion.relative(plan.poses, row[:, 0]))
+    mean = lines.frame_shares(taken, s.order, row, np.full(3, 4))
+    turned, shift = (a[n] for a in motion.relative(plan.poses, mean))
     f = [kspace.frequencies(m) for m in grid]
     total = np.zeros((3, *grid), complex)
     for t in range(4):
@@ -228,6 +230,32 @@ def test_movement_depends_on_the_order_of_lines_and_keeps_energy_of_translations
     error = {order: abs(image - abs(pools[:, 0])).max() for order, image in made.items()}
     assert error["centric"] < 0.2 * error["linear"]  # late lines are those of edges
     assert error["interleaved"] > 0.05
+
+
+def _best_shift(image, body):
+    """(y, x) by which `image` lies away from `body`, by least squares."""
+    slopes = [-np.gradient(body, axis=a).ravel() for a in (0, 1)]
+    found = np.linalg.lstsq(np.stack([body.ravel(), *slopes], 1), image.ravel(), rcond=None)[0]
+    return found[1:] / found[0]
+
+
+@pytest.mark.parametrize("shots", [2, 3, 4, 6, 9])
+def test_interleaved_shots_show_the_body_in_their_mean_pose(shots):
+    """Where the labels are, and not in the pose of line 0, as one shot of several would have it."""
+    shape, off, old = (1, 64, 72), [], []
+    body = abs(blobs(1, 1, shape, seed=1))[0, 0, 0].astype(np.float64)
+    body[20:31, 25:48], body[35:44, 30:36] = 1.2, 0.6
+    for seed in range(5):
+        poses = np.zeros((1, shots, 6))
+        poses[0, :, 1:3] = np.random.default_rng(seed).normal(0, 2, (shots, 2))
+        plan = plain(1, shape, order=("interleaved",), poses=poses)
+        mm = np.asarray(plan.voxel_mm)[0, 1:]
+        made = acquire(body[None, None, None].astype(np.complex64), plan)[0, 0]
+        table = encoding(plan, shape, (1, 1, *shape))
+        off.append(_best_shift(made, body) * mm)
+        old.append(off[-1] - table.shift_vox[0, table.row[0, 0], 1:] * mm)
+    assert np.median(np.linalg.norm(off, axis=1)) < 0.75
+    assert np.median(np.linalg.norm(off, axis=1)) < 0.5 * np.median(np.linalg.norm(old, axis=1))
 
 
 def test_a_turn_in_all_but_the_centre_turns_the_rest():

@@ -66,7 +66,7 @@ def _misfit_mm(image, expected):
 
 
 @pytest.mark.parametrize("poses", [2, 3, 4, 5])
-@pytest.mark.parametrize("order", ["linear", "centric"])
+@pytest.mark.parametrize("order", ["linear", "centric", "interleaved"])
 def test_labels_fit_the_image_of_a_body_that_moved(folder, order, poses):
     p, arrays = one(folder, "mode=random", "intensities.gamma_log_sd=0", "shares=true",
                     "intensities.bias_log_rms=0", "intensities.sd=0",

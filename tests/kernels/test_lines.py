@@ -61,6 +61,20 @@ def test_a_linear_scan_passes_the_centre_in_the_middle_of_a_part(count, partial,
     assert (part[near] == part[0]).all()
 
 
+def test_the_frame_is_of_the_lines_that_make_the_image():
+    taken = lines.acquired(40, np.array([36, 40, 40]), np.array([1, 0.7, 0.6]))
+    order, count = ["linear", "centric", "interleaved"], np.array([3, 5, 4])
+    part = lines.parts(taken, order, count)
+    made = lines.frame_shares(taken, order, part, count)
+    assert made.shape == (3, 5)
+    np.testing.assert_array_equal(made[:2], np.eye(5)[part[:2, 0]])
+    weight = np.where(taken[2], (abs(kspace.frequencies(40)) + 2.0) ** -2, 0)
+    wanted = [weight[taken[2] & (part[2] == t)].sum() / weight.sum() for t in range(5)]
+    np.testing.assert_allclose(made[2], wanted, rtol=1e-12)
+    assert made[2, 4] == 0
+    assert made[2, :4].min() > 0.1
+
+
 @pytest.mark.parametrize("order", ["linear", "centric"])
 @pytest.mark.parametrize("partial", [1.0, 0.8])
 @pytest.mark.parametrize(("echoes", "centre"), [(16, 7), (8, 0), (5, 4), (1, 0)])

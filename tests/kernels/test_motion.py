@@ -26,7 +26,7 @@ def test_rotations_are_those_of_the_twin_and_turn_as_said():
 def test_relative_poses_compose_with_the_central_one():
     poses = np.random.default_rng(1).normal(0, 5, (3, 4, 6))
     centre = np.array([2, 0, 3])
-    turned, shift = motion.relative(poses, centre)
+    turned, shift = motion.relative(poses, np.eye(4)[centre])
     place = np.array([10.0, -20, 30])
     for n, c in enumerate(centre):
         at_centre = motion.rotations(poses[n, c, 3:]) @ place + poses[n, c, :3]
@@ -39,9 +39,40 @@ def test_relative_poses_compose_with_the_central_one():
 
 def test_equal_poses_are_exactly_no_movement():
     poses = np.broadcast_to(np.array([3.0, -1, 2, 7, 8, 9]), (1, 5, 6))
-    turned, shift = motion.relative(poses, np.array([2]))
+    for shares in (np.eye(5)[[2]], np.full((1, 5), 0.2), np.array([[0.3, 0, 0.6, 0, 0.1]])):
+        turned, shift = motion.relative(poses, shares)
+        assert (turned == np.eye(3)).all()
+        assert (shift == 0).all()
+
+
+def test_the_frame_is_the_mean_of_the_poses_that_count():
+    random = np.random.default_rng(4)
+    poses = random.normal(0, [2, 2, 2, 0.5, 0.5, 0.5], (2, 5, 6))
+    shares = random.uniform(0.1, 1, (2, 5))
+    shares[1, 3] = 0
+    poses[1, 3] = 500, -300, 200, 90, 45, 170
+    turned, shift = motion.relative(poses, shares)
+    share = shares / shares.sum(1, keepdims=True)
+    angles = np.einsum("nt,nta->na", share, poses[..., 3:])
+    for n in range(2):
+        own = share[n] > 0
+        middle = np.einsum("t,tij->ij", share[n], turned[n])
+        np.testing.assert_allclose(middle, middle.T, atol=1e-9)  # no turn is left in the mean
+        found = turned[n, own].swapaxes(-1, -2) @ motion.rotations(poses[n, own, 3:])
+        np.testing.assert_allclose(found, found[:1].repeat(own.sum(), 0), atol=1e-9)
+        np.testing.assert_allclose(found[0], motion.rotations(angles[n]), atol=2e-4)
+        lost = share[n] @ poses[n, :, :3] - share[n] @ (
+            shift[n] + np.einsum("tij,j->ti", turned[n], share[n] @ poses[n, :, :3])
+        )
+        np.testing.assert_allclose(lost, 0, atol=1e-9)
+
+
+def test_translations_alone_turn_nothing():
+    poses = np.random.default_rng(5).normal(0, 3, (1, 4, 6))
+    poses[..., 3:] = 10, -7, 3
+    turned, shift = motion.relative(poses, np.array([[0.1, 0.2, 0.3, 0.4]]))
     assert (turned == np.eye(3)).all()
-    assert (shift == 0).all()
+    np.testing.assert_allclose(np.array([0.1, 0.2, 0.3, 0.4]) @ shift[0], 0, atol=1e-12)
 
 
 def test_turn_is_that_of_the_twin_and_of_each_sample():
@@ -102,7 +133,9 @@ def test_a_constant_displacement_of_all_lines_is_a_shift_and_never_negative():
 
 def test_bad_poses_and_images_are_refused():
     with pytest.raises(ValueError, match="mm and degrees"):
-        motion.relative(np.zeros((2, 3, 5)), np.zeros(2, int))
+        motion.relative(np.zeros((2, 3, 5)), np.ones((2, 3)))
+    with pytest.raises(ValueError, match="not all 0"):
+        motion.relative(np.zeros((2, 3, 6)), np.zeros((2, 3)))
     with pytest.raises(ValueError, match="complex64"):
         motion.turn(np.zeros((1, 1, 2, 3, 4)), np.zeros((1, 3, 4), np.float32))
     with pytest.raises(ValueError, match="does not fit"):
