@@ -14,6 +14,8 @@ from voxelmill.engine.label_table import LabelTable, Rows
 
 SUFFIXES = (".nii.gz", ".nii")
 MOST_SHEAR = 0.02  # |cosine| between two axes of an affine: 1.1 degrees off a right angle
+LEAST_AGREEMENT = 0.9  # cosine between an axis of the sform and of the qform: 26 degrees
+_MM = {1: 1000.0, 3: 1e-3}  # of the header's metre and micron; any other unit is taken for mm
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Grid:
 def read_map(path: Path, table: LabelTable, most_ratio: float) -> tuple[Rows, Grid]:
     """((z, y, x) row numbers, its grid) of a file.
 
-    Raises SourceError with all that is wrong with it: unreadable, not 3-D, an affine that is not
-    finite, singular or sheared, voxels longer than `most_ratio` times their width, values that are
+    Raises SourceError with all that is wrong with it: unreadable, not 3-D, a header that does not
+    say which side is left, an affine that is not finite, singular or sheared, voxels longer than `most_ratio` times their width, values that are
     not integers or have no row in `table`, no foreground.
     """
     import nibabel
@@ -41,7 +43,7 @@ def read_map(path: Path, table: LabelTable, most_ratio: float) -> tuple[Rows, Gr
     try:
         image: Any = nibabel.load(path)
         values = np.asanyarray(image.dataobj)
-        affine = np.asarray(image.affine, np.float64)
+        affine, unclear = _affine_mm(image)
     except Exception as error:  # nibabel lets errors of zlib, struct and the OS out
         raise SourceError(f"unreadable: not a whole NIfTI file ({error})") from error
     while values.ndim > 3 and values.shape[-1] == 1:
@@ -49,7 +51,7 @@ def read_map(path: Path, table: LabelTable, most_ratio: float) -> tuple[Rows, Gr
     if values.ndim != 3 or not values.size:
         raise SourceError(f"a label map has three axes, not the shape {values.shape}")
     wrong = _value_problems(values)
-    problems = [*_affine_problems(affine, most_ratio), *wrong]
+    problems = [*(_affine_problems(affine, most_ratio) or unclear), *wrong]
     rows = np.zeros(values.shape, np.uint8)
     if not wrong:
         rows, unknown = table.to_rows(values.astype(np.int64, copy=False))
@@ -60,6 +62,35 @@ def read_map(path: Path, table: LabelTable, most_ratio: float) -> tuple[Rows, Gr
     if problems:
         raise SourceError("; ".join(problems))
     return _turned(rows, affine[:3, :3])
+
+
+def _affine_mm(image: Any) -> tuple[NDArray[np.float64], list[str]]:
+    """The affine of a NIfTI image in mm, and what leaves its sides unclear.
+
+    The sform counts, else the qform, as everywhere; but if neither is set readers guess, and if
+    they disagree programs differ in which one they follow: then left may be right.
+    """
+    header = image.header
+    unit = _MM.get(int(header["xyzt_units"]) & 7, 1.0)
+    affine = np.asarray(image.affine, np.float64) @ np.diag([unit, unit, unit, 1])
+    affine[:3, 3] *= unit
+    sform = header.get_sform(coded=True)[0]
+    try:
+        qform = header.get_qform(coded=True)[0]
+    except ValueError:  # no rotation; says nothing beside a sform, without which nothing is read
+        qform = None
+    if sform is None and qform is None:
+        return affine, ["neither its sform nor its qform is set, so left and right are unknown; "
+                        "set one"]  # fmt: skip
+    if sform is not None and qform is not None:
+        axes = [a[:3, :3] / np.maximum(np.linalg.norm(a[:3, :3], axis=0), 1e-30)
+                for a in (sform, qform)]  # fmt: skip
+        if not (axes[0] * axes[1]).sum(0).min() > LEAST_AGREEMENT:
+            return affine, [
+                "its sform and its qform disagree on how it lies, so left and right are unknown; "
+                "set both to the true one"
+            ]
+    return affine, []
 
 
 def _turned(rows: Rows, axes: NDArray[np.float64]) -> tuple[Rows, Grid]:

@@ -78,6 +78,40 @@ def test_every_orientation_gives_the_same_map(tmp_path, codes):
     np.testing.assert_array_equal(found.rows, labels()[::-1, ::-1].transpose(2, 1, 0))
 
 
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1e-3), ("micron", 1e3), ("unknown", 1)])
+def test_voxels_are_in_the_unit_of_the_header(tmp_path, unit, mm):
+    image = nibabel.Nifti1Image(labels(), np.diag([0.8 * mm, 0.9 * mm, 5.0 * mm, 1]))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii")
+    found = maps_of(tmp_path, "a.nii").map(0)
+    assert found.voxel_mm == pytest.approx((5.0, 0.9, 0.8))
+
+
+def header_of(qform, sform):
+    """A file whose sform and qform are these, None for one that is not set."""
+    image = nibabel.Nifti1Image(labels(), np.eye(4))
+    for name, matrix in (("qform", qform), ("sform", sform)):
+        getattr(image.header, f"set_{name}")(matrix, 0 if matrix is None else 1)
+    image.header["vox_offset"] = 352
+    return image.header.binaryblock + b"\0" * 4 + labels().tobytes("F")
+
+
+def test_a_map_whose_header_leaves_its_sides_unclear_is_refused(tmp_path):
+    right, left = np.diag([0.8, 0.9, 5, 1]), np.diag([-0.8, 0.9, 5, 1])
+    turned = right.copy()  # by 10 degrees about z, as a program may leave one of the two
+    turned[:2, :2] = [[0.788, -0.156], [0.139, 0.886]]
+    file = tmp_path / "a.nii"
+    for forms in ((right, None), (None, right), (right, right), (turned, right)):
+        file.write_bytes(header_of(*forms))
+        assert maps_of(tmp_path, "a.nii").map(0).orientation == "RAS"
+    for forms, expected in (
+        ((None, None), "neither its sform nor its qform is set"),
+        ((left, right), "its sform and its qform disagree on how it lies"),
+    ):
+        file.write_bytes(header_of(*forms))
+        assert expected in message(tmp_path, "a.nii")
+
+
 def test_an_oblique_map_is_taken_along_its_nearest_axes(tmp_path):
     t = np.radians(20)
     turn = np.array([[np.cos(t), -np.sin(t), 0], [np.sin(t), np.cos(t), 0], [0, 0, 1]])
