@@ -115,7 +115,7 @@ class SpoiledEcho:
 
 @dataclass(frozen=True)
 class BalancedEcho:
-    """A balanced steady state, its TE half of TR."""
+    """A balanced steady state, its TE half of TR; dark bands where B0 is off by 1 / (2 TR)."""
 
     sequence: ClassVar[str] = "balanced_echo"
     three_d: ClassVar[bool] = True
@@ -257,27 +257,29 @@ def signals(
     spectra: Sequence[str],
     b1: NDArray[np.float64],
     tesla: float,
+    off_hz: NDArray[np.float64] | float = 0.0,
 ) -> NDArray[np.complex64]:
     """What the tissues show: (tissue, b1, pool), signed and complex, before spectral suppression.
 
     tissues: (tissue, columns of `voxelmill.engine.tissues`); spectra: that of each one's fat.
-    b1: shares of the nominal flip angle.
+    b1: shares of the nominal flip angle. off_hz: of the static field at each of them, for balanced
+    echoes, whose steady state it changes; of others it turns the phase alone, see `mr_scan`.
     """
     from voxelmill.kernels.spectrum import shift_hz
 
     made = np.zeros((len(tissues), len(b1), len(POOLS)), np.complex128)
     pd, fat = tissues[:, AT["pd"]], tissues[:, AT["fat_fraction"]]
-    off_hz = 0.0, float(shift_hz(MAIN_PPM, tesla))  # fat falls into the bands of balanced echoes
+    shifts_hz = 0.0, float(shift_hz(MAIN_PPM, tesla))  # fat falls into bands of balanced echoes
     for pool, (share, first) in enumerate(((1 - fat, "t1_ms"), (fat, "fat_t1_ms"))):
         t1, t2 = (tissues[:, AT[first] + i, None] for i in range(2))
         made[:, :, pool] = (pd * share)[:, None] * _pool(
-            row, t1, t2, tissues[:, AT["t2s_ms"], None], b1[None], off_hz[pool]
+            row, t1, t2, tissues[:, AT["t2s_ms"], None], b1[None], shifts_hz[pool] + off_hz
         )
     made[:, :, 1] *= _spectral_phases(row, spectra, tesla)[:, None]
     return made.astype(np.complex64)
 
 
-def _pool(row: Row, t1: Any, t2: Any, t2s: Any, b1: Any, off_hz: float) -> Any:
+def _pool(row: Row, t1: Any, t2: Any, t2s: Any, b1: Any, off_hz: Any) -> Any:
     """Signal of M0 = 1 of one pool: (tissue, b1)."""
     from voxelmill.kernels import signals as s
 

@@ -1,7 +1,7 @@
 """One contrast of one sample: signals of its labels, then the way through k-space to an image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, sqrt
 from typing import Any
 
@@ -31,6 +31,7 @@ MAJOR = (
 )  # fmt: skip
 B1_BINS = 17
 B1_LEAST, B1_MOST = 0.25, 1.75
+B0_BINS = 1024  # of balanced echoes, over 2 / TR
 GAP = 0.999  # of a voxel: thinner slices are the grid's own
 MOST_PARTS = 24  # along z, of a thick slice
 _HALF_HEIGHT = sqrt(8 * np.log(2))  # width of a Gaussian at half height, in sigmas
@@ -177,6 +178,8 @@ def physics_pools(
     """
     from voxelmill.kernels import phase
 
+    if protocols.SEQUENCES[int(row["sequence"])] is protocols.BalancedEcho:
+        return balanced_pools(scene, row, tissues, tissue_of_row, spectra)
     b1, bins = b1_steps(scene)
     signals = protocols.signals(row, tissues, spectra, b1, scene.tesla)[tissue_of_row]
     if fluid_rows is not None:
@@ -192,6 +195,37 @@ def physics_pools(
     if protocols.SEQUENCES[int(row["sequence"])] in (protocols.SpoiledEcho, protocols.Mprage):
         phase.turn(pools, scene.b0_hz, np.array([row["te_ms"] / 1000], np.float32))
     return pools
+
+
+def balanced_pools(
+    scene: Scene,
+    row: protocols.Row,
+    tissues: NDArray[np.float64],
+    tissue_of_row: NDArray[np.int64],
+    spectra: Sequence[str],
+) -> NDArray[np.complex64]:
+    """Pools of balanced echoes, with the bands where B0 is off by odd multiples of 1 / (2 TR).
+
+    With the phase at TE = TR / 2 a signal repeats every 2 / TR of B0, and across a band it passes
+    through zero in a straight line: a table over B0 is read linearly between its bins, one for each
+    of a few values of B1, and between these goes their polynomial.
+    """
+    period_hz = 2000 / row["tr_ms"]
+    step = period_hz / B0_BINS
+    around = replace(scene, b1=np.mod(scene.b0_hz, np.float32(period_hz)))
+    off_hz = step * np.arange(B0_BINS + 1, dtype=np.float64)
+    low, high = float(scene.b1.min()), float(scene.b1.max())
+    nodes = np.linspace(low, high, 3 + ceil(2 * (high - low)) if high - low > 1e-4 else 1)
+    pools: Any = 0
+    for k, node in enumerate(nodes):
+        b1 = np.full(off_hz.shape, node)
+        signals = protocols.signals(row, tissues, spectra, b1, scene.tesla, off_hz)[tissue_of_row]
+        made, weight = look_up(around, signals, (0.0, step)), np.ones((1, 1, 1, 1), np.float32)
+        for other in np.delete(nodes, k).tolist():
+            weight = weight * ((scene.b1 - np.float32(other)) / np.float32(node - other))
+        made *= weight[:, None]
+        pools = made + pools
+    return np.asarray(pools)
 
 
 def acquired(

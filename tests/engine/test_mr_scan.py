@@ -6,9 +6,14 @@ import pytest
 from heads import BACKGROUND, CSF, IDEAL, LEFT, PLAIN
 from scipy.ndimage import binary_erosion, gaussian_filter
 
+from voxelmill.engine import protocols
+from voxelmill.engine.draw import Stream
 from voxelmill.engine.mill import draw_batch, render_batch
 from voxelmill.engine.recipes import mr_scan
 from voxelmill.engine.recipes.mr_body import Grid, lattice_shape
+from voxelmill.engine.tissues import AT, COLUMNS
+from voxelmill.kernels import signals
+from voxelmill.kernels.spectrum import shift_hz
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +92,67 @@ def test_labels_and_the_unit_of_an_image_know_of_spectral_pulses(folder, suppres
         inside = arrays["image"][0][binary_erosion(arrays["label"][0] == value, iterations=2)]
         assert inside.mean() == pytest.approx(p.labels[value, 2], rel=0.04)
     assert p.labels[BACKGROUND, 2] == 0
+
+
+def _scene(fine, b1, b0_hz, voxel_mm=(1.0, 1.0, 1.0)):
+    b1, b0_hz = (np.broadcast_to(np.float32(a), fine.shape).copy() for a in (b1, b0_hz))
+    grid = Grid(fine.shape[1:], voxel_mm, (1, 1, 1))
+    return mr_scan.Scene(grid, fine, None, 3.0, b1, b0_hz, np.ones_like(b1))
+
+
+def _tissues(**values):
+    count = max(len(v) for v in values.values())
+    made = np.zeros((count, len(COLUMNS)))
+    made[:, [AT["fat_t1_ms"], AT["fat_t2_ms"]]] = 371, 133
+    for name, numbers in values.items():
+        made[:, AT[name]] = numbers
+    return made
+
+
+BRAIN = _tissues(
+    pd=(0.77, 0.86, 1, 0.9), fat_fraction=(0, 0.3, 0, 0), t1_ms=(1084, 1820, 4163, 850),
+    t2_ms=(69, 99, 1650, 60), t2s_ms=(53, 66, 500, 40),
+)  # fmt: skip
+
+
+def _row(kind, **numbers):
+    drawn = protocols.draw_protocol(kind, Stream(1, 2), 0, 3.0)
+    return {**drawn, **numbers}
+
+
+@pytest.mark.parametrize(
+    ("tr_ms", "flip_deg", "b1", "most"),
+    [(3.5, 30, (0.9, 1.05), 3e-4), (5, 45, (0.7, 1.2), 2e-3), (6, 10, (1, 1), 2e-3)],
+)
+def test_balanced_echoes_have_bands_where_b0_is_off(tr_ms, flip_deg, b1, most):
+    random = np.random.default_rng(0)
+    fine = random.integers(0, 4, (1, 3, 10, 12)).astype(np.uint8)
+    scene = _scene(fine, random.uniform(*b1, fine.shape), random.normal(0, 150, fine.shape))
+    row = _row(protocols.BalancedEcho(), tr_ms=tr_ms, te_ms=tr_ms / 2, flip_deg=flip_deg)
+    made = mr_scan.physics_pools(scene, row, BRAIN, np.arange(4), ["single"] * 4)[0]
+    own = BRAIN[fine[0]]
+    fat, fat_hz = own[..., AT["fat_fraction"]], float(shift_hz(1.3, 3.0))
+    for pool, (share, t1, off) in enumerate(
+        ((1 - fat, AT["t1_ms"], 0), (fat, AT["fat_t1_ms"], fat_hz))
+    ):
+        wanted = own[..., AT["pd"]] * signals.balanced_echo(
+            share, own[..., t1], own[..., t1 + 1], tr_ms, tr_ms / 2, flip_deg,
+            scene.b1[0].astype(np.float64), scene.b0_hz[0] + off,
+        )  # fmt: skip
+        np.testing.assert_allclose(made[pool], wanted, atol=most * abs(wanted).max())
+
+
+def test_a_balanced_band_is_dark_and_where_it_should_be():
+    """The bands of water are 1 / TR apart, half that from resonance."""
+    b0 = np.linspace(-300, 300, 601)
+    fine = np.zeros((1, 1, 1, 601), np.uint8)
+    row = _row(protocols.BalancedEcho(), tr_ms=5.0, te_ms=2.5, flip_deg=40)
+    shown = mr_scan.physics_pools(_scene(fine, 1, b0), row, BRAIN[:1], np.zeros(1, int), ["single"])
+    water = abs(shown[0, 0, 0, 0])
+    dark = b0[1:-1][(water[1:-1] < water[2:]) & (water[1:-1] < water[:-2])]
+    near = [-300, -100, 100, 300]
+    assert all(min(abs(d - n) for n in near) <= 1 or abs(d) % 200 < 1 for d in dark)
+    assert water[[200, 400]].max() < 0.2 * water[300]
+    assert water[300] == pytest.approx(
+        signals.balanced_echo(0.77, 1084, 69, 5, 2.5, 40).real, rel=1e-5
+    )
