@@ -63,6 +63,7 @@ class MapSource:
     source: str = ""
     grid: Grid = _NO_GRID
     nbytes: int = 0  # in memory, cut to its labels
+    digest: str = ""  # of the file, "" if it was not checked
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,8 @@ class LabelMaps:
     def _read(self, source: MapSource) -> LabelMap:
         try:
             rows, grid = read_map(source.path, self.label_table, self.most_ratio)
+            if source.digest not in ("", _digest(source.path)):
+                raise SourceError("it has changed since it was checked; begin again")
         except SourceError as error:
             raise SourceError(f"map {source.id}: {source.path}: {error}") from error
         return LabelMap(crop(rows), grid.voxel_mm, source.id, source.subject, grid.orientation)
@@ -213,19 +216,20 @@ def open_label_maps(
     pattern = _pattern(inputs.subject if inputs.subject is not None else table.subject)
     listed, problems = _list_maps(inputs, table, base)
 
-    def check(source: MapSource) -> tuple[MapSource, str] | str:
+    def check(source: MapSource) -> MapSource | str:
         try:
             rows, grid = read_map(source.path, table, inputs.anisotropy_max)
-            digest = sha256(source.path.read_bytes()).hexdigest()
+            digest = _digest(source.path)
         except (SourceError, OSError) as error:
             return f"map {source.id}: {source.path}: {error}"
         person = pattern.search(source.id) if pattern and not source.subject else None
-        subject = source.subject or (person.group() if person else source.id)
-        return replace(source, subject=subject, grid=grid, nbytes=crop(rows).nbytes), digest
+        subject = source.subject or (person and person.group()) or source.id
+        size = crop(rows).nbytes
+        return replace(source, subject=subject, grid=grid, nbytes=size, digest=digest)
 
     with ThreadPoolExecutor(THREADS) as pool:
         checked = list(pool.map(check, listed))
-    good = sorted((c for c in checked if not isinstance(c, str)), key=lambda pair: pair[0].id)
+    good = sorted((c for c in checked if not isinstance(c, str)), key=lambda source: source.id)
     bad = problems + [c for c in checked if isinstance(c, str)]
     if bad and not skip_bad:
         raise SourceError(
@@ -235,9 +239,13 @@ def open_label_maps(
     if not good:
         raise SourceError("\n  ".join([f"{inputs.maps}: no label map left to use", *bad]))
     notes = [f"{len(bad)} bad label maps left out (--skip-bad)"] * bool(bad)
-    facts = [[repr(table)], [[s.id, s.subject, digest] for s, digest in good]]
+    facts = [[repr(table)], [[s.id, s.subject, s.digest] for s in good]]
     total = sha256(dumps(facts).encode()).hexdigest()
-    return LabelMaps(table, [s for s, _ in good], total, bad, notes, inputs.anisotropy_max)
+    return LabelMaps(table, good, total, bad, notes, inputs.anisotropy_max)
+
+
+def _digest(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
 
 
 def _pattern(text: str) -> re.Pattern[str] | None:

@@ -63,6 +63,21 @@ def test_a_folder_of_maps(folder):
     np.testing.assert_allclose(maps.voxels_mm[2], (5.0, 0.9, 0.8))
 
 
+@pytest.mark.parametrize("pattern", ["[0-9]*", "x?"])
+def test_nobody_is_a_person_without_a_name(folder, pattern):
+    maps = maps_of(folder, subject=pattern)  # each matches the empty text
+    assert maps.subjects == maps.ids
+
+
+def test_a_map_that_changes_after_its_check_is_not_drawn_from(folder):
+    maps, other = maps_of(folder), labels()
+    other[other == 3] = 4
+    save(folder / "maps" / "T1__THIGH_002_1.nii.gz", other)
+    assert maps.map(0).id == "Fat__THIGH_001_0"
+    with pytest.raises(SourceError, match=r"map T1__THIGH_002_1: .* has changed since it was"):
+        maps.map(1)
+
+
 @pytest.mark.parametrize("codes", ["LIA", "PSR", "LPS", "SAR", "IPL"])
 def test_every_orientation_gives_the_same_map(tmp_path, codes):
     straight = nibabel.Nifti1Image(labels(), np.diag([0.8, 0.9, 5.0, 1]))
