@@ -198,13 +198,11 @@ def working_bytes(ranges: Ranges) -> int:
     """About what `render` holds at its most, beside its maps and arrays."""
     from voxelmill.engine.acquire import working_bytes as acquiring
 
-    voxels = prod(ranges.shape)
-    fine = voxels * (ranges.parts**2 + _FIELD_BYTES + 8 * 3)
-    made = prod(ranges.voxel_mm) / (ranges.voxel_mm[0] * thigh_body.PLANE_MM**2)
+    voxels, grid = prod(ranges.shape), _grid(ranges)
+    fine = voxels * (prod(grid.fine) + _FIELD_BYTES + 8 * 3)
+    made = 10 * thigh_body.most_made(ranges.pose, grid)
     images = 8 * len(DIXON) * voxels
-    return int(fine + voxels * max(made, 1) * 10 + images) + acquiring(
-        (1, 3, *ranges.shape), ranges.acquisition.coils
-    )
+    return fine + made + images + acquiring((1, 3, *ranges.shape), ranges.acquisition.coils)
 
 
 def draw(ranges: Ranges, stream: Stream, inputs: ThighSources) -> Params:
@@ -322,7 +320,8 @@ def _thigh_row(params: ThighParams) -> NDArray[np.float64]:
 
 
 def _grid(ranges: Ranges) -> Grid:
-    return Grid(ranges.shape, ranges.voxel_mm, (1, ranges.parts, ranges.parts))
+    fine = thigh_body.parts_of(ranges.voxel_mm[0], ranges.parts)
+    return Grid(ranges.shape, ranges.voxel_mm, fine)
 
 
 def _sample(ranges: Ranges, one: Draw[Params], inputs: ThighSources) -> dict[str, NDArray[Any]]:
@@ -364,7 +363,9 @@ def _scene(
     fat_rows = np.full(len(table), -1, np.int16)
     muscles = [i for i, tissue in enumerate(table.tissues) if tissue == _MUSCLE]
     fat_rows[muscles] = table.row(_FAT)
-    return Scene(grid, fine, None, p.tesla, b1, b0, receive, fat, fat_rows)
+    alone = grid.fine[0] == 1 or grid.shape[0] == 1  # no parts, or no neighbours: a box
+    profile = None if alone else mr_scan.slice_profile(grid, grid.voxel_mm[0])
+    return Scene(grid, fine, profile, p.tesla, b1, b0, receive, fat, fat_rows)
 
 
 def _images(

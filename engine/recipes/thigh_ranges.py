@@ -102,8 +102,8 @@ class Ranges:
         unit="mm",
     )
     parts: int = ranged(
-        2, "parts along each side of a voxel in the plane in which labels are looked up", low=1,
-        high=4,
+        2, "parts along each side of a voxel in the plane in which labels are looked up; through "
+        "a slice as many, each 3 mm at most; 1: no partial volume", low=1, high=4,
     )  # fmt: skip
     preset: Literal["blsa", "all", "dixon", "none"] = ranged(
         "all", "which contrasts: blsa is T1w, fat- and water-suppressed; none: those of `contrasts`"

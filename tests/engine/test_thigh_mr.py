@@ -226,6 +226,50 @@ def test_the_field_of_view_lies_along_the_map(folder):
     assert np.ptp(places) > 0.3
 
 
+@pytest.mark.parametrize("anatomy", ["procedural", "maps"])
+def test_a_single_slice_is_that_of_a_volume_turned_and_moved_as_it(folder, anatomy):
+    """It is never empty: what a turn or a shift brings into the field of view is made."""
+    sets = (f"anatomy={{choice: {{{anatomy}: 1}}}}", "pose.rotation_deg={uniform: [-9, 9]}",
+            "pose.move_mm={uniform: [-20, 20]}", "bend.rms_mm=0", "thigh.infiltration=0",
+            *contrasts("pd"))  # fmt: skip
+    away = []
+    for index in range(5):
+        p, one_slice = one(folder, *sets, "shape=[1, 96, 144]", index=index)
+        _, volume = one(folder, *sets, "shape=[3, 96, 144]", index=index)
+        _, level = one(folder, *sets, "pose.rotation_deg=0", "shape=[1, 96, 144]", index=index)
+        found, same, flat = (a["label"] for a in (one_slice, volume, level))
+        assert (found > 0).mean() > 0.1
+        assert abs(p.rotation_y_deg) + abs(p.rotation_x_deg) > 0
+        if anatomy == "procedural":  # a map's slice has more places to lie than its volume
+            assert (found[0] == same[1]).mean() > 0.95  # borders wander differently
+        away.append((found[0] != flat[0]).mean())
+    assert max(away) > 0.05
+
+
+def test_thick_slices_hold_what_thin_ones_do(folder):
+    """Shares, image and PDFF of one slice of 24 mm are the means of eight of 3 mm."""
+    sets = ("anatomy={choice: {maps: 1}}", *NOTHING_ELSE[:-2], "bend.rms_mm=0", "shares=true",
+            "pose.rotation_deg=6", *contrasts("pd"))  # fmt: skip
+    _, thick = one(folder, *sets, "shape=[1, 96, 144]", "voxel_mm=[24, 2.8, 2.8]")
+    _, thin = one(folder, *sets, "shape=[8, 96, 144]", "voxel_mm=[3, 2.8, 2.8]")
+    mean = thin["shares"].astype(float).mean(1)
+    away = np.abs(thick["shares"][:, 0].astype(float) - mean).sum(0)
+    middle = np.abs(thin["shares"][:, 4].astype(float) - mean).sum(0)
+    assert away.mean() < 0.25 * middle.mean()
+    np.testing.assert_array_equal(thick["shares"][:, 0].astype(float).argmax(0), thick["label"][0])
+    assert np.abs(thick["image"][0, 0] - thin["image"][0].mean(0)).mean() < 0.02
+    edge = (thick["shares"][FAT, 0] > 0.2) & (thick["shares"][MUSCLE, 0] > 0.2)
+    assert edge.sum() > 30
+    found = np.corrcoef(thick["pdff"][0][edge], thick["shares"][FAT, 0][edge])[0, 1]
+    assert found > 0.7
+
+
+def test_parts_of_slices_are_three_millimetres_at_most():
+    for slice_mm, expected in ((1.5, 2), (6, 2), (8, 3), (24, 8), (50, 12)):
+        assert thigh_body.parts_of(slice_mm, 2) == (expected, 2, 2)
+    assert thigh_body.parts_of(50, 1) == (1, 1, 1)
+
+
 def test_labels_are_those_of_the_whole_map_where_nothing_moves(folder):
     """Only the slices that are met are made; which, does not matter where streaks are off."""
     still = ("anatomy={choice: {maps: 1}}", *PLAIN, "thigh.infiltration=0", *contrasts("pd"),
@@ -333,7 +377,7 @@ def test_stir_nulls_the_fat_whose_t1_its_ti_suits(folder, tesla):
         at_3t *= np.mean([371, 382]) / np.mean([288, 343])
     _, nulled = one(folder, *sets, f"protocols.stir.ti_ms={at_3t}")
     fat, muscle = eroded(nulled["label"] == FAT), skeletal(nulled)
-    assert nulled["image"][0][fat].mean() < 0.12  # the water in it, and 0.01 of noise, stay
+    assert nulled["image"][0][fat].mean() < 0.17  # the water in it, and 0.01 of noise, stay
     assert nulled["image"][0][muscle].mean() > 0.9
     assert nulled["image"][1][fat].mean() > nulled["image"][1][muscle].mean()
     assert usual["image"][0][fat].mean() < 0.35
