@@ -36,7 +36,7 @@ __all__ = [
     "open_inputs", "render", "working_bytes",
 ]  # fmt: skip
 
-VERSION = 5
+VERSION = 6
 _SLICE_AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 _NOISE = "noise.image"
 _FLUID_T2_MS = 200.0  # from here on water is a pool of its own in echo trains: it hardly decays
@@ -144,7 +144,8 @@ def working_bytes(ranges: Ranges) -> int:
     voxels, parts = prod(ranges.shape), ranges.parts**3
     thick = 2 if ranges.slices.thickness_mm.bounds()[1] > ranges.voxel_mm[0] else 1
     patches = 9 * parts if ranges.mode.weights.get(SUBCLUSTER) else 0
-    pools = 3 if ranges.mode.weights.get(PHYSICS) else 1
+    physics = ranges.mode.weights.get(PHYSICS)
+    pools = (4 if ranges.families.weights.get("mprage") else 3) if physics else 1
     later = 8 * pools * voxels + acquiring((1, pools, *ranges.shape), ranges.acquisition.coils)
     return voxels * (thick * parts + _FIELD_BYTES) + max(voxels * (patches + 16), later)
 
@@ -306,7 +307,7 @@ def _image(
         tissue_of_row = _tissue_of_row(inputs)
         fluids = tissues[tissue_of_row, TISSUE_AT["t2_ms"]] > _FLUID_T2_MS
         like = _train_tissues(inputs, tissues, tissue_of_row[fluids])
-        trains = protocols.t2_weights(row, tissues, like)
+        trains = mr_scan.trains_of(scene, row, tissues, tissue_of_row, like)
         apart = fluids if trains is not None and len(trains) > 2 else None
         pools = mr_scan.physics_pools(scene, row, tissues, tissue_of_row, spectra, apart)
     else:

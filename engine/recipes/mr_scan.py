@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxelmill.engine import protocols
+from voxelmill.engine import inner_loop, protocols
 from voxelmill.engine.draw import Stream, TruncatedNormal
 from voxelmill.engine.recipes.mr_body import Grid, key_of, smooth_fields
 from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA, ORDERS, WINDOWS, Acquisition, Scanner
@@ -174,7 +174,8 @@ def physics_pools(
 ) -> NDArray[np.complex64]:
     """Pools of one contrast by physics: signals of tissues, saturated where B0 allows it.
 
-    fluid_rows: rows whose water is a third pool, which has an echo train of its own.
+    fluid_rows: rows whose water is a third pool, which has an echo train of its own. Not of MPRAGE,
+    which has pools of all water instead; `trains_of` weighs the lines of all.
     """
     from voxelmill.kernels import phase
 
@@ -182,19 +183,44 @@ def physics_pools(
         return balanced_pools(scene, row, tissues, tissue_of_row, spectra)
     b1, bins = b1_steps(scene)
     signals = protocols.signals(row, tissues, spectra, b1, scene.tesla)[tissue_of_row]
-    if fluid_rows is not None:
+    mprage = protocols.SEQUENCES[int(row["sequence"])] is protocols.Mprage
+    if fluid_rows is not None and not mprage:
         apart = np.zeros_like(signals[..., :1])
         apart[fluid_rows] = signals[fluid_rows, :, :1]
         signals[fluid_rows, :, 0] = 0
         signals = np.concatenate([signals, apart], -1)
+    if mprage:
+        used = np.unique(tissue_of_row)
+        parts = inner_loop.water_parts(row, tissues[used], b1)[0]
+        parts = parts[np.searchsorted(used, tissue_of_row)]
+        signals[..., 0] -= parts.sum(-1)
+        signals = np.concatenate([signals, parts.astype(signals.dtype)], -1)
     pools = look_up(scene, signals, bins)
-    for p, pool in enumerate((*POOLS, WATER)[: pools.shape[1]]):
+    for p in range(pools.shape[1]):
+        pool = FAT if p == POOLS.index(FAT) else WATER
         left = protocols.suppression(row, pool, scene.b0_hz, scene.b1, scene.tesla)
         if left.ndim:
             pools[:, p] *= left
     if protocols.SEQUENCES[int(row["sequence"])] in (protocols.SpoiledEcho, protocols.Mprage):
         phase.turn(pools, scene.b0_hz, np.array([row["te_ms"] / 1000], np.float32))
     return pools
+
+
+def trains_of(
+    scene: Scene,
+    row: protocols.Row,
+    tissues: NDArray[np.float64],
+    tissue_of_row: NDArray[np.int64],
+    like: Sequence[int],
+) -> NDArray[np.float64] | None:
+    """Weights (pool, echo) of the lines of `physics_pools`, 1 at the centre; None if all are.
+
+    like: after which tissue water, fat (and fluid, if it has a pool) are modelled.
+    """
+    if protocols.SEQUENCES[int(row["sequence"])] is not protocols.Mprage:
+        return protocols.t2_weights(row, tissues, like)
+    used = tissues[np.unique(tissue_of_row)]
+    return inner_loop.pulse_weights(row, used, b1_steps(scene)[0], tissues[like[1]])
 
 
 def balanced_pools(

@@ -7,12 +7,14 @@ from heads import BACKGROUND, CSF, IDEAL, LEFT, PLAIN
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from voxelmill.engine import protocols
+from voxelmill.engine.acquire import coil_images
+from voxelmill.engine.acquisition import Acquisition, Train, full_sampling
 from voxelmill.engine.draw import Stream
 from voxelmill.engine.mill import draw_batch, render_batch
 from voxelmill.engine.recipes import mr_scan
 from voxelmill.engine.recipes.mr_body import Grid, lattice_shape
 from voxelmill.engine.tissues import AT, COLUMNS
-from voxelmill.kernels import signals
+from voxelmill.kernels import kspace, signals
 from voxelmill.kernels.spectrum import shift_hz
 
 
@@ -140,6 +142,72 @@ def test_balanced_echoes_have_bands_where_b0_is_off(tr_ms, flip_deg, b1, most):
             scene.b1[0].astype(np.float64), scene.b0_hz[0] + off,
         )  # fmt: skip
         np.testing.assert_allclose(made[pool], wanted, atol=most * abs(wanted).max())
+
+
+def _pulses(row, own, b1):
+    """Closed form of each pulse, (pulse, water or fat, ...)."""
+    at, fat = AT, own[..., AT["fat_fraction"]]
+    pools = ((1 - fat, at["t1_ms"]), (fat, at["fat_t1_ms"]))
+    return np.array([[
+        own[..., at["pd"]] * signals.mprage(
+            share, own[..., t1], own[..., at["t2s_ms"]], row["tr_ms"], row["ti_ms"], row["te_ms"],
+            row["flip_deg"], row["spacing_ms"], int(row["echoes"]), int(row["centre"]), n,
+            row["efficiency"], b1,
+        ) for share, t1 in pools] for n in range(int(row["echoes"]))
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("numbers", [{}, {"ti_ms": 700, "echoes": 160, "centre": 80}])
+def test_every_pulse_of_mprage_has_its_signals(numbers):
+    random = np.random.default_rng(0)
+    fine = random.integers(0, 4, (1, 3, 8, 9)).astype(np.uint8)
+    scene = _scene(fine, random.uniform(0.9, 1.1, fine.shape), 0)
+    row = _row(protocols.Mprage(), **numbers)
+    pools = mr_scan.physics_pools(scene, row, BRAIN, np.arange(4), ["single"] * 4)[0]
+    weights = mr_scan.trains_of(scene, row, BRAIN, np.arange(4), [0, 1])
+    assert weights.shape == (len(pools), row["echoes"])
+    wanted, centre = _pulses(row, BRAIN[fine[0]], scene.b1[0]), int(row["centre"])
+    top = abs(wanted[centre, 0]).max()
+    np.testing.assert_allclose(weights[:, centre], 1, atol=1e-12)
+    made = np.einsum("pn,pzyx->nzyx", np.delete(weights, 1, 0), np.delete(pools, 1, 0))
+    np.testing.assert_allclose(made[centre], wanted[centre, 0], atol=2e-4 * top)
+    np.testing.assert_allclose(made, wanted[:, 0], atol=0.025 * top)
+    assert np.sqrt((abs(made - wanted[:, 0]) ** 2).mean()) < 3e-3 * top
+    fat = weights[1][:, None, None, None] * abs(pools[1])
+    np.testing.assert_allclose(fat, wanted[:, 1], atol=0.04 * top)
+    assert abs(wanted[:, 0] - wanted[centre, 0]).max() > top  # what it would be without
+
+
+@pytest.mark.parametrize("t1_ms", [850.0, 1084.0, 4163.0])
+def test_lines_of_mprage_are_weighted_as_the_closed_form_says(t1_ms):
+    """A body of one tissue: each line of its k-space, over that of the body, is that of a pulse."""
+    fine = np.zeros((1, 12, 32, 20), np.uint8)
+    fine[:, 2:9, 5:24, 4:15] = 1
+    values = _tissues(pd=(0, 0.8), fat_fraction=(0, 0), t1_ms=(t1_ms, t1_ms), t2_ms=(70, 70),
+                      t2s_ms=(50, 50))  # fmt: skip
+    scene, row = _scene(fine, 1, 0), _row(protocols.Mprage())
+    job = (row, values, np.arange(2))
+    pools = mr_scan.physics_pools(scene, *job, ["single"] * 2)
+    weights = mr_scan.trains_of(scene, *job, [1, 1])
+    centre = int(row["centre"])
+    plan = Acquisition(
+        kspace.VOLUME, np.ones((1, 3), np.float32), full_sampling(1, fine.shape[1:]),
+        train=Train(weights[None], np.array([weights.shape[1]]), np.array([centre])),
+    )  # fmt: skip
+    k = kspace.to_kspace(coil_images(pools, plan), plan.axes)[0, 0]
+    pulse = _pulses(row, values[1], 1.0)[:, 0].real
+    body = kspace.to_kspace((fine[:, None] == 1).astype(np.complex64), plan.axes)[0, 0]
+    wanted = body * pulse[centre + kspace.frequencies(32)][:, None]
+    np.testing.assert_allclose(k, wanted, atol=1e-5 * abs(wanted).max())
+
+
+def test_fat_that_is_nulled_at_the_centre_of_mprage_keeps_its_lines_even():
+    scene, numbers = _scene(np.zeros((1, 1, 1, 4), np.uint8), 1, 0), {"echoes": 41, "centre": 20}
+    null = _row(protocols.Mprage(), ti_ms=250, efficiency=1.0, **numbers)
+    made = {ti: mr_scan.trains_of(scene, {**null, "ti_ms": ti}, BRAIN, np.arange(4), [0, 1])[1]
+            for ti in (250, 900)}  # fmt: skip
+    assert (made[250] == 1).all()
+    assert np.ptp(made[900]) > 0.1
 
 
 def test_a_balanced_band_is_dark_and_where_it_should_be():
