@@ -4,8 +4,9 @@ The order is that of PHYSICS B.12, complex throughout: B0 distortion, coil sensi
 transform, echo train, chemical shift, movement and partial Fourier as weights of lines, spikes,
 noise, filter and zero-filling, sum of squares, intensity correction. The chemical shift is a phase
 ramp in k-space, so a coil hears fat where it is, as in reality; translations are ramps too, and
-take the coils with them, while turns are of the body alone. Every image goes through k-space,
-whatever is off.
+take the coils with them, while turns are of the body alone. What the static field or the chemical
+shift moves out of the field of view along x, the readout, is cut; along y it wraps, and so does, on
+all axes, what movement brings beyond an edge. Every image goes through k-space, whatever is off.
 """
 
 from math import prod
@@ -89,14 +90,35 @@ def _checked(pools: Any, plan: Acquisition) -> Shape:
 
 
 def _prepared(pools: Any, plan: Acquisition) -> Any:
-    """The pools, displaced by the static field and under the receive field."""
-    xp, field = xp_of(pools), plan.field
+    """The pools, displaced by the static field, under the receive field, and cut."""
+    xp, field, given = xp_of(pools), plan.field, pools
     if field is not None and np.any(field.px_per_hz):
         axis = -2 if field.along_y else -1
         acquired = xp.asarray(plan.sampling.matrix[:, axis])
         scale = (field.px_per_hz * pools.shape[axis] / acquired).astype(np.float32)
         pools = distort(pools, field.b0_hz, scale, axis, wrap=field.along_y)
-    return pools if plan.receive is None else pools * plan.receive[:, None]
+    if plan.receive is not None:
+        pools = pools * plan.receive[:, None]
+    inside = _stays(plan, pools.shape[1], pools.shape[-1])
+    if inside is None:
+        return pools
+    pools = pools.copy() if pools is given else pools
+    edges = np.flatnonzero((inside < 1).any((0, 1)))
+    pools[..., edges] *= xp.asarray(inside[:, :, None, None, edges])
+    return pools
+
+
+def _stays(plan: Acquisition, pools: int, nx: int) -> Any:
+    """The share of each column of each pool that its chemical shift leaves in the field of view.
+
+    (sample, pool, x) float32; None if all stays. The readout's filter cuts what comes to lie beyond
+    its ends, where the phase ramp of the shift alone would bring it back at the other one.
+    """
+    if plan.chemical_shift_px is None or not np.any(plan.chemical_shift_px):
+        return None
+    shift = np.asarray(plan.chemical_shift_px) * (nx / plan.sampling.matrix[:, 2, None])
+    place = np.arange(nx) + np.broadcast_to(shift, (len(shift), pools))[..., None]
+    return np.clip(np.minimum(place + 1, nx - place), 0, 1).astype(np.float32)
 
 
 def _signal(pools: Any, plan: Acquisition, grid: Shape, table: Encoding) -> Any:

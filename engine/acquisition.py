@@ -104,7 +104,8 @@ class Acquisition:
     axes: `kspace.SLICES` or `kspace.VOLUME`; readout along x, lines along y.
     voxel_mm: (sample, 3) float32, z, y, x of the pools' voxels.
     grid: shape of the image, at most that of the pools, over the same field of view; None: theirs.
-    chemical_shift_px: (sample, pool), hertz over bandwidth of a pixel: acquired pixels along x.
+    chemical_shift_px: (sample, pool), hertz over bandwidth of a pixel: acquired pixels along x;
+    what it moves beyond an end of the field of view is lost.
     receive: (sample, z, y, x) float32, multiplies the signal but not the noise (B1-).
     poses: (sample, pose, 6), mm and degrees in the parts of the scan that `lines.parts` names, see
     `motion.relative`; the image is in their mean by `lines.frame_shares` (of linear and centric

@@ -36,7 +36,7 @@ __all__ = [
     "open_inputs", "render", "working_bytes",
 ]  # fmt: skip
 
-VERSION = 6
+VERSION = 7
 _SLICE_AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 _NOISE = "noise.image"
 _FLUID_T2_MS = 200.0  # from here on water is a pool of its own in echo trains: it hardly decays

@@ -190,6 +190,19 @@ def _chemical_shift() -> Measured:
     return _worst(made[0, 0, 0], wanted, f"{px[1]:.3f} px at 3 T, 220 Hz a pixel")
 
 
+def _readout_ends() -> Measured:
+    from voxelmill.engine.acquire import acquire
+    from voxelmill.engine.acquisition import Acquisition, Inhomogeneity, full_sampling
+    from voxelmill.kernels import kspace
+
+    shape, fat = (1, 20, 24), np.zeros((1, 2, 1, 20, 24), np.complex64)
+    fat[0, 1] = _blob(20, 24, 9, 3, 6.0)
+    plan = Acquisition(kspace.SLICES, np.ones((1, 3), np.float32), full_sampling(1, shape))
+    off = Inhomogeneity(np.full((1, *shape), -400, np.float32), np.array([0.01], np.float32))
+    moved = acquire(fat, replace(plan, chemical_shift_px=np.array([[0.0, -4.0]])))
+    return _worst(moved, acquire(fat, replace(plan, field=off)), "4 px over the left end")
+
+
 def _distortion() -> Measured:
     from voxelmill.kernels import distort
 
@@ -301,6 +314,11 @@ def verify_rows() -> list[Row]:
         Row(
             "kspace.chemical_shift", "fat moves along the readout",
             "by its frequency over the bandwidth of a pixel", _chemical_shift,
+        ),
+        Row(
+            "kspace.readout_ends", "fat at an end of the readout",
+            "chemical shift loses what leaves the field of view, as B0's distortion does",
+            _readout_ends,
         ),
         Row(
             "distort.jacobian", "a field that stretches the readout",

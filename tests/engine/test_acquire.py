@@ -232,6 +232,36 @@ def test_movement_depends_on_the_order_of_lines_and_keeps_energy_of_translations
     assert error["interleaved"] > 0.05
 
 
+@pytest.mark.parametrize("shift", [3.0, -3.0, 2.25, -0.5])
+def test_fat_that_leaves_the_readout_is_gone_as_what_b0_moves_there_is(shift):
+    """A body over all of the field of view; along x both ways cut alike, and neither wraps."""
+    shape, ones = (1, 6, 24), np.ones((1, 2, 1, 6, 24), np.complex64)
+    ones[:, 0] = 0
+    given = ones.copy()
+    fat = acquire(ones, plain(1, shape, chemical_shift_px=np.array([[0.0, shift]])))[0, 0]
+    np.testing.assert_array_equal(ones, given)
+    field = acquisition.Inhomogeneity(
+        np.full((1, *shape), 100, "f4"), np.array([shift / 100], "f4")
+    )
+    b0 = acquire(ones, plain(1, shape, field=field))[0, 0]
+    assert fat.sum(1) == pytest.approx(24 - abs(shift), rel=0.03)
+    np.testing.assert_allclose((fat**2).sum(), (b0**2).sum(), rtol=0.04)
+    if shift == int(shift):
+        np.testing.assert_allclose(fat, b0, atol=2e-6)
+        gone = slice(0, 3) if shift > 0 else slice(-3, None)
+        assert fat[:, gone].max() < 1e-5
+
+
+def test_the_cut_is_of_acquired_pixels_and_of_each_sample():
+    shape, shift = (1, 4, 24), np.array([[0, 2.0], [0, 0.0], [1.0, 0]])
+    pools = np.ones((3, 2, *shape), np.complex64)
+    matrix = np.array([[1, 4, 12], [1, 4, 24], [1, 4, 24]])
+    plan = plain(3, shape, matrix=matrix, chemical_shift_px=shift)
+    energy = (abs(kspace.to_kspace(coil_images(pools, plan))[:, 0, 0, 0, 0]) / 24**0.5) / 4**0.5
+    lost = np.array([4, 0, 1.0])  # of 48 columns of both pools
+    np.testing.assert_allclose(energy, (48 - lost) / 24, rtol=1e-5)
+
+
 def _best_shift(image, body):
     """(y, x) by which `image` lies away from `body`, by least squares."""
     slopes = [-np.gradient(body, axis=a).ravel() for a in (0, 1)]
