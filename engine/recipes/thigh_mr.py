@@ -47,7 +47,7 @@ __all__ = [
     "open_inputs", "render", "working_bytes",
 ]  # fmt: skip
 
-VERSION = 4
+VERSION = 5
 _FAT, _MUSCLE, _FLUID_LIKE = "intermuscular fat", "skeletal muscle", "blood"
 _NOISE = mr_scan.noise_names(CONTRASTS)
 _ECHO_NOISE = tuple(f"noise.dixon_echo{i}" for i in range(MOST_DIXON))
@@ -58,11 +58,12 @@ NAMES = (
     *mr_table.NAMES, *protocols.NAMES, *tissues.NAMES, *THIGH_NAMES,
 )  # fmt: skip
 _FIELD_BYTES = 28  # a voxel, of B1, B0, the receive gain, the bend and the fat in muscle
+_NO_MAP = "; NaN in mode random, whose images it has no part in"
 _MAPS = (
-    ("pdff", "1", "share of fat in the protons that are seen"),
-    ("r2s_hz", "Hz", "R2*, of water and fat together"),
+    ("pdff", "1", f"share of fat in the protons that are seen{_NO_MAP}"),
+    ("r2s_hz", "Hz", f"R2*, of water and fat together{_NO_MAP}"),
     ("b0_hz", "Hz", "offset of the static field"),
-    ("b1", "1", "share of the nominal flip angle"),
+    ("b1", "1", f"share of the nominal flip angle{_NO_MAP}"),
 )
 _LABEL_COLUMNS = (
     Column("cluster", "1", "class inside the label"),
@@ -426,10 +427,15 @@ def _random_image(ranges: Ranges, one: Draw[Params], scene: Scene, row: Row) -> 
 
 
 def _maps(p: Params, inputs: ThighSources, scene: Scene) -> dict[str, NDArray[np.float32]]:
-    """PDFF, R2*, B0 and B1, (1, z, y, x) each; 0 where nothing is seen."""
+    """PDFF, R2*, B0 and B1, (1, z, y, x) each; 0 where nothing is seen.
+
+    Random contrast is made of no tissue and no flip angle. What is typical would be a wrong target,
+    of which a loss says nothing; NaN cannot be missed.
+    """
+    if MODES[p.mode] != PHYSICS:
+        none = np.full_like(scene.b1, np.nan)
+        return {"pdff": none, "r2s_hz": none, "b0_hz": scene.b0_hz, "b1": none}
     values = p.tissues[:, 1:]
-    if not len(values):
-        values = inputs.tissues.draw(Stream(0, 0), p.tesla)
     at = tissues.AT
     pd, fat = values[:, at["pd"]], values[:, at["fat_fraction"]]
     rate = 1000 / values[:, at["t2s_ms"]]

@@ -17,6 +17,7 @@ from voxelmill.engine.label_maps import SHIPPED
 from voxelmill.engine.label_table import open_table
 from voxelmill.engine.mill import draw_batch, render_batch
 from voxelmill.engine.plan import open_plan
+from voxelmill.engine.reader import open_store
 from voxelmill.engine.recipes import thigh_body
 from voxelmill.engine.recipes.mr_body import Grid
 from voxelmill.engine.recipes.mr_table import row_of
@@ -465,6 +466,30 @@ def test_maps_say_what_the_tissues_are(folder):
     assert not arrays["pdff"][outside].any()
     assert not arrays["b0_hz"].any()
     assert (arrays["b1"] == 1).all()
+
+
+def test_maps_of_random_contrast_are_no_targets(folder, tmp_path):
+    """They are not of the image: NaN, which a loss shows; the field is, by its distortion."""
+    sets = ("mode={choice: {physics: 1, random: 1}}", *contrasts("pd"))
+    plan = planned(folder, *sets)
+    modes = set()
+    for d, i in zip(*[draw_batch(plan.job(""), range(6)), range(6)], strict=True):
+        _, arrays = one(folder, *sets, index=i)
+        random = bool(d.params.mode)
+        modes.add(random)
+        assert np.isfinite(arrays["image"]).all()
+        assert np.isfinite(arrays["b0_hz"]).all()
+        for name in ("pdff", "r2s_hz", "b1"):
+            assert np.isnan(arrays[name]).all() == random
+            assert np.isfinite(arrays[name]).all() != random
+    assert modes == {False, True}
+    store = mills.made(tmp_path / "x", open_plan(
+        folder / "spec.yaml", ["count=6", *(f"ranges.{s}" for s in sets)]))  # fmt: skip
+    assert not check_store(store)
+    of_physics = open_store(store).batches(1, where="mode == 'physics'")
+    found = [np.isfinite(b["pdff"]).all() for b in of_physics]
+    assert all(found)
+    assert 0 < len(found) < 6
 
 
 def test_fat_inside_muscle_is_in_pdff_and_has_its_mean(folder):
