@@ -25,6 +25,7 @@ _SUPPRESSED = ("none", *POOLS)
 BAND_PPM, EDGE_PPM = 2.0, 1.0  # of the spectral pulse: a fat band centred on the main peak
 MAIN_PPM = 1.3
 _BAND_STEPS = 2048  # of B0 in a table of a spectral pulse's profile
+MOST_NOISE = 2.0  # of fat and water solved from several echoes, in that of one
 FLUID_T2_MS = 200.0  # from here on water hardly decays in a train: it has a pool of its own
 
 
@@ -166,8 +167,11 @@ _DRAWN = ("tr_ms", "te_ms", "ti_ms", "ti2_ms", "flip_deg", "refocus_deg", "suppr
 NAMES = tuple(f"protocol.{name}" for name in _DRAWN)
 
 
-def check(protocol: Protocol, key: str) -> Iterator[str]:
-    """What bounds of single ranges cannot say: each mistake, with its cure."""
+def check(protocol: Protocol, key: str, tesla: Sequence[float] = ()) -> Iterator[str]:
+    """What bounds of single ranges cannot say: each mistake, with its cure.
+
+    tesla: the field strengths that a spec may draw, on which fat's frequency depends.
+    """
 
     def bounds(name: str) -> tuple[float, float]:
         found = getattr(protocol, name, None)
@@ -183,6 +187,8 @@ def check(protocol: Protocol, key: str) -> Iterator[str]:
                 f"{key}: TE of the last echo up to {last:g} ms is not below TR from {tr[0]:g} ms; "
                 "lower spacing_ms or echoes, or raise tr_ms"
             )
+        for field in tesla:
+            yield from _check_fat(protocol, key, field)
     if isinstance(protocol, FastSpinEcho | InversionFse | DoubleInversion):
         train = max(bounds("spacing_ms")[1] * bounds("echoes")[1], 2 * te[1])
         inversion = ti[1] + bounds("ti2_ms")[1]
@@ -206,6 +212,49 @@ def check(protocol: Protocol, key: str) -> Iterator[str]:
             )
         if te[1] >= bounds("spacing_ms")[0]:
             yield f"{key}: TE up to {te[1]:g} ms is not below spacing_ms; lower te_ms"
+
+
+def _check_fat(protocol: SpoiledEcho, key: str, tesla: float) -> Iterator[str]:
+    """What cannot be at one field strength, where fat and water meet at echo times of their own."""
+    te, tr = protocol.te_ms.bounds(), protocol.tr_ms.bounds()
+    if protocol.phase != "any":
+        latest = _meeting_te_ms(te[1], protocol.phase, tesla)
+        if latest >= tr[0]:
+            yield (
+                f"{key}: TE up to {te[1]:g} ms becomes {latest:.2f} ms at {tesla:g} T, where fat "
+                f"and water meet as phase {protocol.phase!r} says, which is not below TR from "
+                f"{tr[0]:g} ms; raise tr_ms or lower te_ms"
+            )
+    spacing: Range | None = getattr(protocol, "spacing_ms", None)
+    if spacing is not None:
+        low, high = spacing.bounds()
+        spacings = np.linspace(low, high, 129, dtype=np.float64)
+        echoes = int(getattr(protocol, "echoes", 1))
+        noise = separation_noise(np.array(te), spacings, echoes, tesla).max(0)
+        worst = int(noise.argmax())
+        if noise[worst] > MOST_NOISE:
+            yield (
+                f"{key}.spacing_ms: at {spacings[worst]:.3g} ms between echoes and {tesla:g} T fat "
+                f"and water cannot be told apart: their noise is {min(noise[worst], 999):.3g} "
+                f"times that of one echo, above {MOST_NOISE:g}; keep away from multiples of "
+                f"{_period_ms(tesla):.3g} ms, best near {_period_ms(tesla) / 3:.2g} ms"
+            )
+
+
+def separation_noise(
+    te_ms: NDArray[np.float64], spacing_ms: NDArray[np.float64], echoes: int, tesla: float
+) -> NDArray[np.float64]:
+    """The noise of fat or water, whichever is more, when both are solved from gradient echoes.
+
+    In units of the noise of one echo: (first echo, spacing). Infinite where they look alike.
+    """
+    from voxelmill.kernels.spectrum import SPECTRA, spectral_phase
+
+    at = te_ms[:, None, None] + spacing_ms[:, None] * np.arange(echoes)
+    fat = spectral_phase(SPECTRA["hamilton"], at, tesla)
+    power, shared = (abs(fat) ** 2).sum(-1), abs(fat.sum(-1)) ** 2
+    apart = np.maximum(echoes * power - shared, 1e-12)
+    return np.asarray(np.sqrt(np.maximum(echoes, power) / apart))
 
 
 def draw_protocol(protocol: Protocol, stream: Stream, slot: int, tesla: float) -> dict[str, float]:
@@ -244,11 +293,16 @@ def draw_protocol(protocol: Protocol, stream: Stream, slot: int, tesla: float) -
 
 def _meeting_te_ms(te_ms: float, phase: Phase, tesla: float) -> float:
     """The TE nearest `te_ms` at which water and the main peak of fat are in or out of phase."""
-    from voxelmill.kernels.spectrum import shift_hz
-
-    period_ms = 1000 / abs(float(shift_hz(MAIN_PPM, tesla)))
+    period_ms = _period_ms(tesla)
     offset = 0.5 if phase == "opposed" else 1.0
     return float(period_ms * (max(0, round(te_ms / period_ms - offset)) + offset))
+
+
+def _period_ms(tesla: float) -> float:
+    """In which the main peak of fat falls behind water by one turn."""
+    from voxelmill.kernels.spectrum import shift_hz
+
+    return 1000 / abs(float(shift_hz(MAIN_PPM, tesla)))
 
 
 def signals(

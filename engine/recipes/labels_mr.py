@@ -23,7 +23,7 @@ from voxelmill.engine.recipes.mr_body import Grid, Lie
 from voxelmill.engine.recipes.mr_inputs import MrInputs as Inputs
 from voxelmill.engine.recipes.mr_inputs import MrSources
 from voxelmill.engine.recipes.mr_inputs import open_mr_inputs as open_inputs
-from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA
+from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA, strengths
 from voxelmill.engine.recipes.mr_scan import Magnet, Scene
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
 from voxelmill.engine.tissues import AT as TISSUE_AT
@@ -33,7 +33,7 @@ from voxelmill.engine.tissues import POOLS
 
 __all__ = [
     "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
-    "open_inputs", "render", "working_bytes",
+    "open_inputs", "render", "verify_rows", "working_bytes",
 ]  # fmt: skip
 
 VERSION = 7
@@ -109,7 +109,8 @@ def check(ranges: Ranges, inputs: Inputs) -> None:
     problems = mr_body.check(ranges.bend, grid, "ranges.bend")
     for name in FAMILIES:
         if ranges.families.weights.get(name):
-            problems += protocols.check(getattr(ranges.protocols, name), f"ranges.protocols.{name}")
+            key, fields_tesla = f"ranges.protocols.{name}", strengths(ranges.scanner)
+            problems += protocols.check(getattr(ranges.protocols, name), key, fields_tesla)
     turned = [a for a, w in ranges.slices.axis.weights.items() if w and a != "axial"]
     if turned and (len(set(ranges.shape)) > 1 or len(set(ranges.voxel_mm)) > 1):
         problems.append(
@@ -348,3 +349,10 @@ def _followed(
     moved[:, 0] += moved.sum(1) < _NOTHING
     moved /= moved.sum(1, keepdims=True)
     return moved
+
+
+def verify_rows() -> list[Row]:
+    """What whole samples must hold."""
+    from voxelmill.engine.recipes.mr_verify import head_rows
+
+    return head_rows()

@@ -56,6 +56,11 @@ class Scanner:
     )
 
 
+def strengths(scanner: Scanner) -> list[float]:
+    """The field strengths, in T, that may be drawn."""
+    return [FIELDS_TESLA[name] for name, weight in scanner.tesla.weights.items() if weight]
+
+
 @dataclass(frozen=True)
 class Acquisition:
     """How k-space is filled; each effect can be turned off."""

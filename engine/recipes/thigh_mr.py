@@ -19,7 +19,7 @@ from voxelmill.engine.errors import SourceError, SpecError
 from voxelmill.engine.protocols import SpoiledEcho
 from voxelmill.engine.recipes import mr_body, mr_random, mr_scan, mr_table, thigh_body
 from voxelmill.engine.recipes.mr_body import Grid, Lie
-from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA
+from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA, strengths
 from voxelmill.engine.recipes.mr_scan import Magnet, Scene
 from voxelmill.engine.recipes.mr_table import Row
 from voxelmill.engine.recipes.thigh_dixon import dixon_images, dixon_signals
@@ -44,7 +44,7 @@ from voxelmill.engine.thigh_params import ThighParams, draw_thigh
 
 __all__ = [
     "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
-    "open_inputs", "render", "working_bytes",
+    "open_inputs", "render", "verify_rows", "working_bytes",
 ]  # fmt: skip
 
 VERSION = 5
@@ -163,7 +163,8 @@ def check(ranges: Ranges, inputs: Inputs) -> None:
             f"ranges.contrasts: they are those of preset {ranges.preset!r}; write preset: none"
         )
     for name in dict.fromkeys("dixon" if n in DIXON else n for n in names if n in CONTRASTS):
-        problems += protocols.check(getattr(ranges.protocols, name), f"ranges.protocols.{name}")
+        key, fields_tesla = f"ranges.protocols.{name}", strengths(ranges.scanner)
+        problems += protocols.check(getattr(ranges.protocols, name), key, fields_tesla)
     if ranges.acquisition.labels_follow_image:
         problems.append(
             "ranges.acquisition.labels_follow_image: contrasts are distorted each in its own way, "
@@ -448,3 +449,10 @@ def _maps(p: Params, inputs: ThighSources, scene: Scene) -> dict[str, NDArray[np
     safe = np.where(some, seen, 1)
     pdff, r2s = (np.where(some, a / safe, 0)[None] for a in (fats, rates))
     return {"pdff": pdff, "r2s_hz": r2s, "b0_hz": scene.b0_hz, "b1": scene.b1}
+
+
+def verify_rows() -> list[RowOfVerify]:
+    """What whole samples must hold."""
+    from voxelmill.engine.recipes.mr_verify import thigh_rows
+
+    return thigh_rows()

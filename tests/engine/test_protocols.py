@@ -1,5 +1,7 @@
 """Protocols: the golden numbers of the thigh and the brain, drawn rows, mistakes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from voxelmill.engine import protocols as p
 from voxelmill.engine.draw import Fixed, Integer, Stream, Uniform
 from voxelmill.engine.recipes.thigh_ranges import Dixon
 from voxelmill.engine.tissues import AT, COLUMNS
+from voxelmill.kernels.spectrum import SPECTRA, spectral_phase
 
 # Recomputed closed forms at 3 T with these parameters: muscle, subcutaneous fat, marrow, bone.
 THIGH = {
@@ -164,9 +167,52 @@ def test_the_last_of_several_gradient_echoes_must_come_before_the_next_pulse():
     found = list(p.check(kind, "ranges.protocols.dixon"))
     assert len(found) == 1
     assert "the last echo up to 16.4 ms is not below TR from 12 ms" in found[0]
-    assert not list(p.check(Dixon(), "dixon"))
+    assert not list(p.check(Dixon(), "dixon", [1.5, 3.0]))
+
+
+@pytest.mark.parametrize(("phase", "moved"), [("in", 4.61), ("opposed", 6.91)])
+def test_a_te_that_the_phase_moves_must_stay_below_tr(phase, moved):
+    kind = p.SpoiledEcho(tr_ms=Fixed(4.5), te_ms=Uniform(1, 4.2), flip_deg=Fixed(20), phase=phase)
+    drawn = p.draw_protocol(replace(kind, te_ms=Fixed(4.2)), Stream(0, 0), 0, 1.5)
+    assert not list(p.check(replace(kind, phase="any"), "ranges.x", [1.5, 3.0]))
+    if phase == "opposed":  # at 1.5 T 2.3 or 6.9 ms: 4.2 is nearer to 2.3
+        assert not list(p.check(kind, "ranges.x", [1.5, 3.0]))
+        kind = replace(kind, tr_ms=Fixed(5), te_ms=Uniform(1, 4.8))
+    else:
+        assert drawn["te_ms"] == pytest.approx(moved, abs=0.01)
+    found = list(p.check(kind, "ranges.x", [1.5]))
+    assert len(found) == 1
+    assert f"becomes {moved:.2f} ms at 1.5 T" in found[0]
+    assert "raise tr_ms" in found[0]
+
+
+@pytest.mark.parametrize("tesla", [1.5, 3.0])
+@pytest.mark.parametrize("echoes", [3, 6])
+def test_echoes_a_whole_turn_of_fat_apart_are_refused(tesla, echoes):
+    period_ms = 6.908 / tesla
+    dixon = Dixon(tr_ms=Fixed(60), echoes=echoes)
+    for turns in (1, 2):
+        near = Uniform(turns * period_ms - 0.2, turns * period_ms + 0.2)
+        found = list(p.check(replace(dixon, spacing_ms=near), "ranges.dixon", [tesla]))
+        assert len(found) == 1
+        assert "ranges.dixon.spacing_ms" in found[0]
+        assert f"{tesla:g} T" in found[0]
+        assert "best near" in found[0]
+        assert not list(p.check(replace(dixon, spacing_ms=near), "ranges.dixon"))
+    good = replace(dixon, spacing_ms=Fixed(period_ms / 3))
+    assert not list(p.check(good, "ranges.dixon", [tesla]))
+
+
+def test_the_noise_of_water_and_fat_is_that_of_their_least_squares():
+    te_ms, spacing = np.array([1.2, 1.4]), np.array([0.9, 1.9, 2.3])
+    made = p.separation_noise(te_ms, spacing, 4, 3.0)
+    for i, j in np.ndindex(2, 3):
+        at = te_ms[i] + spacing[j] * np.arange(4)
+        system = np.stack([np.ones(4), spectral_phase(SPECTRA["hamilton"], at, 3.0)], 1)
+        wanted = np.sqrt((abs(np.linalg.pinv(system)) ** 2).sum(1).max())
+        assert made[i, j] == pytest.approx(wanted, rel=1e-6)
 
 
 def test_defaults_are_possible():
     for kind in p.SEQUENCES:
-        assert not list(p.check(kind(), kind.sequence)), kind
+        assert not list(p.check(kind(), kind.sequence, [1.5, 3.0])), kind
