@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numba import cuda, float32, int32, int64, prange, uint8, uint64
 
-from voxelmill.kernels.device import body, inlined, launch, loop, xp_of
+from voxelmill.kernels.device import inlined, launch, loop, xp_of
 from voxelmill.kernels.label_gaussians import check_rows
 
 NUMBERS = 128  # real and imaginary parts of all contrasts and pools of a call, at most
 PARTS = 256  # of a voxel under its slice profile, at most
+BLOCK = 16  # voxels of a line looked at together
 LINES = 16  # of voxels that a CPU thread paints at once
 
 
@@ -29,8 +30,8 @@ def _signal(table, n, row, k, t, j):
 
 
 @inlined
-def _rows_of(keys, differ, fine, line, width, step):
-    """The row of the middle part of each voxel, or -1 less it; a fixed `step` makes vectors."""
+def _rows_of(keys, mixed, differ, fine, line, width, step):
+    """The row of each voxel's middle part, and if it has others; a fixed `step` makes vectors."""
     n, z, y, first = line
     for i in range(width):
         own = fine[n, z, y, first + i * step + step // uint64(2)]
@@ -38,14 +39,16 @@ def _rows_of(keys, differ, fine, line, width, step):
         for d in range(step):
             there = i * step + d
             other |= differ[there] | (fine[n, z, y, first + there] ^ own)
-        keys[i] = int32(own) if other == 0 else int32(-1) - int32(own)
+        keys[i], mixed[i] = int32(own), other
 
 
-@body
-def _prepare(n, z, y, x0, x1, keys, mix, differ, out, fine, fields, taps, low, per_step, bins):
+@inlined
+def _prepare(
+    n, z, y, x0, x1, keys, mixed, mix, differ, out, fine, fields, taps, low, per_step, bins
+):
     """What voxels x0..x1 of a line are painted with.
 
-    keys: B1 bin * 256 + row, or -1 less that where the voxel has other rows too.
+    keys: B1 bin * 256 + the row of the middle part. mixed: not 0 where there are other rows too.
     mix:  the share of the next bin, the share of fat, the scale.
     differ: scratch, a place for each part of the line.
     """
@@ -64,11 +67,11 @@ def _prepare(n, z, y, x0, x1, keys, mix, differ, out, fine, fields, taps, low, p
                 differ[i] |= fine[n, at, here, part + i] ^ fine[n, slab, line, part + i]
     row = (n, slab, line, part)
     if fx == 1:
-        _rows_of(keys, differ, fine, row, width, uint64(1))
+        _rows_of(keys, mixed, differ, fine, row, width, uint64(1))
     elif fx == 2:
-        _rows_of(keys, differ, fine, row, width, uint64(2))
+        _rows_of(keys, mixed, differ, fine, row, width, uint64(2))
     else:
-        _rows_of(keys, differ, fine, row, width, uint64(fx))
+        _rows_of(keys, mixed, differ, fine, row, width, uint64(fx))
     last = float32(bins - 2)
     for i in range(width):
         mix[0, i], mix[1, i], mix[2, i] = float32(0), float32(0), float32(1)
@@ -78,8 +81,7 @@ def _prepare(n, z, y, x0, x1, keys, mix, differ, out, fine, fields, taps, low, p
             at_bin = min(max(at_bin, float32(0)), last + float32(1))
             k = int32(min(at_bin, last))
             mix[0, i] = at_bin - float32(k)
-            k = int32(k << int32(8))
-            keys[i] = int32(keys[i] + k) if keys[i] >= 0 else int32(keys[i] - k)
+            keys[i] = int32(keys[i] + (k << int32(8)))
     if fat.size:
         for i in range(width):
             mix[1, i] = fat[n, zz, yy, x + i]
@@ -165,27 +167,60 @@ def _mix_voxel(n, z, y, x, key, mix, i, out, fine, table, shares, fat_rows, arou
         out[n, q, uint64(z), uint64(y), xx + xx + one] = sums[zero, q + q + one]
 
 
-@body
+@inlined
+def _run_end(keys, first, width):
+    """Where the run of equal keys from `first` on ends, found in steps of BLOCK."""
+    key, i = keys[first], first
+    while i + BLOCK <= width:
+        differ = int32(0)
+        for d in range(BLOCK):
+            differ |= keys[uint64(i + d)] ^ key
+        if differ != 0:
+            break
+        i += BLOCK
+    while i < width and keys[uint64(i)] == key:
+        i += 1
+    return i
+
+
+@inlined
+def _next_mixed(mixed, first, width):
+    """The next voxel of several rows from `first` on."""
+    i = first
+    while i + BLOCK <= width:
+        found = uint8(0)
+        for d in range(BLOCK):
+            found |= mixed[uint64(i + d)]
+        if found != 0:
+            break
+        i += BLOCK
+    while i < width and mixed[uint64(i)] == 0:
+        i += 1
+    return i
+
+
+@inlined
 def _paint_at(
     n, z, y, x0, x1, out, fine, table, shares, fields, fat_rows, taps, low, per_step, scratch
 ):  # fmt: skip
-    """Voxels x0..x1 of a line."""
-    keys, mix, differ, around, sums = scratch
+    """Voxels x0..x1 of a line: as if each had one row, then those again that have several."""
+    keys, mixed, mix, differ, around, sums = scratch
     bins = table.shape[2]
-    _prepare(n, z, y, x0, x1, keys, mix, differ, out, fine, fields, taps, low, per_step, bins)
+    _prepare(
+        n, z, y, x0, x1, keys, mixed, mix, differ, out, fine, fields, taps, low, per_step, bins
+    )
     width, i = int64(x1 - x0), int64(0)
     while i < width:
-        first, key = i, keys[i]
-        i += 1
-        if key < 0:
-            _mix_voxel(
-                n, z, y, x0 + first, int32(-1) - key, mix, first, out, fine, table, shares,
-                fat_rows, around, sums, taps,
-            )  # fmt: skip
-            continue
-        while i < width and keys[i] == key:
-            i += 1
-        _fill_run(n, z, y, x0, first, i, key, out, table, fat_rows, mix)
+        end = _run_end(keys, i, width)
+        _fill_run(n, z, y, x0, i, end, keys[i], out, table, fat_rows, mix)
+        i = end
+    i = _next_mixed(mixed, int64(0), width)
+    while i < width:
+        _mix_voxel(
+            n, z, y, x0 + i, keys[i], mix, i, out, fine, table, shares, fat_rows, around, sums,
+            taps,
+        )  # fmt: skip
+        i = _next_mixed(mixed, i + 1, width)
 
 
 @loop
@@ -195,7 +230,7 @@ def _paint_cpu(out, fine, table, shares, b1, fat, texture, fat_rows, taps, low, 
     lines = samples * depth * height
     for r in prange((lines + LINES - 1) // LINES):
         scratch = (
-            np.empty(width, np.int32), np.empty((3, width), np.float32),
+            np.empty(width, np.int32), np.empty(width, np.uint8), np.empty((3, width), np.float32),
             np.empty(fine.shape[3], np.uint8), np.empty(shares.size, np.uint8),
             np.empty((3, table.shape[3]), np.float32),
         )  # fmt: skip
@@ -214,9 +249,9 @@ def _paint_gpu(out, fine, table, shares, b1, fat, texture, fat_rows, taps, low, 
     width //= 2  # two numbers a voxel
     if i < samples * depth * height * width:
         scratch = (
-            cuda.local.array(1, int32), cuda.local.array((3, 1), float32),
-            cuda.local.array(PARTS, uint8), cuda.local.array(PARTS, uint8),
-            cuda.local.array((3, NUMBERS), float32),
+            cuda.local.array(1, int32), cuda.local.array(1, uint8),
+            cuda.local.array((3, 1), float32), cuda.local.array(PARTS, uint8),
+            cuda.local.array(PARTS, uint8), cuda.local.array((3, NUMBERS), float32),
         )  # fmt: skip
         line, x = i // width, i % width
         n, z, y = line // (depth * height), line // height % depth, line % height

@@ -91,7 +91,7 @@ def _mix_rows(n, component, a, b, tz, c, d, ty, x0, x1, places, along, start):
         places[component, i] = start + _mixed(near, far, tz)
 
 
-@body
+@inlined
 def places_at(n, z, y, x0, x1, places, shape, affine, along, fz, fy):
     """Fill places (3, x1 - x0) with the places that parts x0..x1 of a row show.
 
