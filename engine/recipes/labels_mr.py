@@ -33,7 +33,7 @@ from voxelmill.engine.tissues import POOLS
 
 __all__ = [
     "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
-    "open_inputs", "render", "verify_rows", "working_bytes",
+    "open_inputs", "render", "working_bytes",
 ]  # fmt: skip
 
 VERSION = 7
@@ -349,10 +349,3 @@ def _followed(
     moved[:, 0] += moved.sum(1) < _NOTHING
     moved /= moved.sum(1, keepdims=True)
     return moved
-
-
-def verify_rows() -> list[Row]:
-    """What whole samples must hold."""
-    from voxelmill.engine.recipes.mr_verify import head_rows
-
-    return head_rows()

@@ -44,10 +44,10 @@ from voxelmill.engine.thigh_params import ThighParams, draw_thigh
 
 __all__ = [
     "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
-    "open_inputs", "render", "verify_rows", "working_bytes",
+    "open_inputs", "render", "working_bytes",
 ]  # fmt: skip
 
-VERSION = 5
+VERSION = 6
 _FAT, _MUSCLE, _FLUID_LIKE = "intermuscular fat", "skeletal muscle", "blood"
 _NOISE = mr_scan.noise_names(CONTRASTS)
 _ECHO_NOISE = tuple(f"noise.dixon_echo{i}" for i in range(MOST_DIXON))
@@ -449,10 +449,3 @@ def _maps(p: Params, inputs: ThighSources, scene: Scene) -> dict[str, NDArray[np
     safe = np.where(some, seen, 1)
     pdff, r2s = (np.where(some, a / safe, 0)[None] for a in (fats, rates))
     return {"pdff": pdff, "r2s_hz": r2s, "b0_hz": scene.b0_hz, "b1": scene.b1}
-
-
-def verify_rows() -> list[RowOfVerify]:
-    """What whole samples must hold."""
-    from voxelmill.engine.recipes.mr_verify import thigh_rows
-
-    return thigh_rows()
