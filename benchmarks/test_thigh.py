@@ -13,43 +13,28 @@ root and a division, then the three nearest of the ellipses, with branches that 
 `depths` reads 8 to 9 bytes a voxel, and takes a series where skin or cortex may be.
 """
 
-import time
 from pathlib import Path
 from unittest.mock import patch
 
+import copying
 import numpy as np
 import pytest
-from numba import prange
 from scipy import ndimage
 
 from voxelmill.engine import thigh_shape, thigh_tissues
 from voxelmill.engine.draw import Stream
 from voxelmill.engine.plan import open_plan
 from voxelmill.kernels import thigh
-from voxelmill.kernels.device import loop
 
 SPEC = Path(__file__).parents[1] / "examples" / "thigh_mr.yaml"
 SHAPE, VOXEL_MM = (16, 512, 512), (6.0, 0.8, 0.8)
 SKIN_MM, FASCIA_MM, CORTEX_MM, GAP_MM = 1.5, 1.0, 4.0, 1.0
 
 
-@loop
-def copy(out, source):
-    """Copy on all threads."""
-    for row in prange(out.shape[0]):
-        out[row] = source[row]
-
-
 @pytest.fixture(scope="module")
 def bandwidth():
-    """Bytes read and written a second by a copy far larger than the caches."""
-    source = np.ones((4096, 2**14), np.float32)
-    out, seconds = np.zeros_like(source), []
-    for _ in range(12):
-        start = time.perf_counter()
-        copy(out, source)
-        seconds.append(time.perf_counter() - start)
-    return 2 * source.nbytes / min(seconds)
+    """Of a copy."""
+    return copying.bandwidth()
 
 
 def given(name, make):

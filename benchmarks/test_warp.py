@@ -10,38 +10,22 @@ and `hard` memory; `shares` the voxels that hold several labels, a fifth here. s
 the same work in one thread, as it does; it is given the places, and so not charged for them.
 """
 
-import time
-
+import copying
 import numpy as np
 import pytest
-from numba import prange
 from scipy import ndimage
 
 from voxelmill.kernels import fields, flow, places, resample, shares, warp
-from voxelmill.kernels.device import loop
 
 N, HALF, ROWS = 128, 64, 33
 SHAPE, FINE = (N, N, N), (2, 2, 2)
 WHICH = np.zeros(1, np.int32)
 
 
-@loop
-def copy(out, source):
-    """Copy on all threads."""
-    for row in prange(out.shape[0]):
-        out[row] = source[row]
-
-
 @pytest.fixture(scope="module")
 def bandwidth():
-    """Bytes read and written a second by a copy far larger than the caches."""
-    source = np.ones((4096, 2**14), np.float32)
-    out, seconds = np.zeros_like(source), []
-    for _ in range(12):
-        start = time.perf_counter()
-        copy(out, source)
-        seconds.append(time.perf_counter() - start)
-    return 2 * source.nbytes / min(seconds)
+    """Of a copy."""
+    return copying.bandwidth()
 
 
 @pytest.fixture(scope="module")
