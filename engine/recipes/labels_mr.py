@@ -30,10 +30,11 @@ from voxelmill.engine.tissues import AT as TISSUE_AT
 from voxelmill.engine.tissues import COLUMNS as TISSUE_COLUMNS
 from voxelmill.engine.tissues import NAMES as TISSUE_NAMES
 from voxelmill.engine.tissues import POOLS
+from voxelmill.engine.verify.rows import Row as VerifyRow
 
 __all__ = [
     "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
-    "open_inputs", "render", "working_bytes",
+    "open_inputs", "render", "verify_rows", "working_bytes",
 ]  # fmt: skip
 
 VERSION = 7
@@ -349,3 +350,10 @@ def _followed(
     moved[:, 0] += moved.sum(1) < _NOTHING
     moved /= moved.sum(1, keepdims=True)
     return moved
+
+
+def verify_rows() -> list[VerifyRow]:
+    """What whole samples must hold."""
+    from voxelmill.engine.recipes.mr_verify import head_rows
+
+    return head_rows()

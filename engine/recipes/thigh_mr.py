@@ -41,10 +41,11 @@ from voxelmill.engine.recipes.thigh_ranges import (
 from voxelmill.engine.sample import Column, Field, Ragged, Rows
 from voxelmill.engine.thigh_params import NAMES as THIGH_NAMES
 from voxelmill.engine.thigh_params import ThighParams, draw_thigh
+from voxelmill.engine.verify.rows import Row as VerifyRow
 
 __all__ = [
     "NAMES", "VERSION", "Inputs", "Params", "Ranges", "check", "check_opened", "draw", "fields",
-    "open_inputs", "render", "working_bytes",
+    "open_inputs", "render", "verify_rows", "working_bytes",
 ]  # fmt: skip
 
 VERSION = 6
@@ -449,3 +450,10 @@ def _maps(p: Params, inputs: ThighSources, scene: Scene) -> dict[str, NDArray[np
     safe = np.where(some, seen, 1)
     pdff, r2s = (np.where(some, a / safe, 0)[None] for a in (fats, rates))
     return {"pdff": pdff, "r2s_hz": r2s, "b0_hz": scene.b0_hz, "b1": scene.b1}
+
+
+def verify_rows() -> list[VerifyRow]:
+    """What whole samples must hold."""
+    from voxelmill.engine.recipes.mr_verify import thigh_rows
+
+    return thigh_rows()

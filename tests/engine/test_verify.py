@@ -6,6 +6,7 @@ import sys
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from voxelmill.engine import cli, recipes
@@ -62,6 +63,22 @@ def test_a_wrong_closed_form_fails(monkeypatch):
     rows = {r.name: r for r in closed_forms.verify_rows()}
     assert not run(rows["bloch.spoiled_echo"]).passed
     assert run(rows["bloch.spin_echo"]).passed
+
+
+def test_means_inside_labels_that_are_two_per_cent_off_fail():
+    from voxelmill.engine.recipes import mr_verify
+
+    x = np.indices((8, 40, 50))[2]
+    rows = (x > 15).astype(np.uint8) + (x > 32)
+    labels = np.array([[0, 0], [0.5, 0], [0.9, 0.05]])
+    noise = np.random.Generator(np.random.PCG64(4)).standard_normal((3, *rows.shape))
+    clean = labels[rows, 0] + labels[rows, 1] * noise[2]
+    for factor, passed in ((1, True), (1.02, False), (0.98, False)):
+        image = np.hypot(factor * clean + noise[0] / mr_verify.SNR, noise[1] / mr_verify.SNR)
+        found = mr_verify._worst(image, rows, labels, 1.0, (3, 3, 3))
+        assert found.passed == passed, found
+    with pytest.raises(ValueError, match="no label has an inside"):
+        mr_verify._worst(image, rows, labels, 1.0, (15, 3, 3))
 
 
 @pytest.mark.parametrize("bad", [1.2, math.nan, math.inf])
