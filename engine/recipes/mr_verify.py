@@ -36,8 +36,8 @@ count: 1
 seed: 62
 inputs: {maps: none, people: 10}
 ranges:
-  shape: [3, 144, 224]
-  voxel_mm: [6, 1.9, 1.9]
+  shape: [2, 132, 204]
+  voxel_mm: [6, 2, 2]
   anatomy: {choice: {procedural: 1, maps: 0}}
   shares: true
   muscles: true

@@ -89,7 +89,7 @@ def _row(o: Outcome) -> dict[str, Any]:
         "name": o.row.name,
         "title": o.row.title,
         "proves": o.row.proves,
-        **{k: v if abs(v) < float("inf") else None for k, v in figures.items()},
+        **{k: float(v) if abs(v) < float("inf") else None for k, v in figures.items()},
         "passed": o.passed,
         "note": o.result.note,
         "error": o.error,

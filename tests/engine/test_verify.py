@@ -87,6 +87,11 @@ def test_a_row_fails_beyond_its_tolerance_and_at_nan(bad):
     assert not run(row(measured=bad)).passed
 
 
+def test_figures_of_any_precision_are_told_in_json():
+    report = suite.verify([row(measured=np.float32(1), expected=np.int64(1))])
+    assert json.loads(json.dumps(page.to_json(report)))["rows"][0]["measured"] == 1
+
+
 def test_a_row_that_raises_fails_and_the_others_run():
     report = suite.verify([Row("a.broken", "", "", broken), row()])
     assert [o.passed for o in report.outcomes] == [False, True]
