@@ -5,7 +5,7 @@ This opens stores and hands iterators of batches to `voxelmill.models`, which kn
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -101,8 +101,8 @@ def run(
 ) -> dict[str, Any]:
     """Train by `spec` in the folder `out`, and score; goes on where an earlier run was killed.
 
-    Writes checkpoint.safetensors, weights.safetensors and result.json, whose content it returns:
-    steps, seconds, loss, and a row for each sample of the test stores; with contrasts "one" for
+    Writes spec.json, checkpoint.safetensors, weights.safetensors and result.json, whose content it
+    returns: steps, seconds, loss, and a row for each sample of the test stores; with contrasts "one" for
     each contrast of it. folder: where the paths of the spec start.
     """
     import jax
@@ -125,8 +125,12 @@ def run(
     key = jax.random.fold_in(jax.random.key(low), high & 0xFFFFFFFF)
     network = UNet(size, rngs=nnx.Rngs(key))
     change = Change(spec.flip, spec.gamma_log_sd, is_one)
-    batches = TrainingBatches(sources, spec.weights, size=spec.batch, seed=spec.seed,
-                              crop=spec.crop, split=spec.split, change=change)  # fmt: skip
+    try:
+        batches = TrainingBatches(sources, spec.weights, size=spec.batch, seed=spec.seed,
+                                  crop=spec.crop, split=spec.split, change=change)  # fmt: skip
+    except ValueError as error:  # of the reader: a split, a crop or a batch that it cannot make
+        raise SpecError(str(error)) from error
+    _keep_spec(spec, place)
     schedule = Schedule(spec.steps, spec.rate, seconds=60 * spec.minutes)
     checkpoint = place / "checkpoint.safetensors"
     try:
@@ -145,6 +149,28 @@ def run(
     save_network(place / "weights.safetensors", network, {"classes": list(spec.classes)})
     (place / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
+
+
+def _keep_spec(spec: TrainSpec, place: Path) -> None:
+    """Write the spec beside the checkpoint; raise SpecError where that was begun with another.
+
+    Only the tests and the time may change. (The reader's state knows its stores by their content.)
+    """
+    file, kept = place / "spec.json", asdict(spec)
+    for name in ("stores", "test", "minutes"):
+        del kept[name]
+    kept["classes"] = list(kept["classes"].items())  # their order is their number
+    text = json.dumps(kept, indent=1) + "\n"
+    if (place / "checkpoint.safetensors").exists() and file.exists():
+        before, now = json.loads(file.read_text()), json.loads(text)
+        other = [name for name in now if before.get(name) != now[name]]
+        if other:
+            raise SpecError(
+                f"{place} was begun with other {', '.join(other)}; go on with what "
+                f"{file.name} says, or begin in another folder"
+            )
+    place.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
 
 
 def open_source(path: Path, spec: TrainSpec) -> Source:

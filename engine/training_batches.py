@@ -5,6 +5,7 @@ values are mapped by their names to the classes that are trained for. Where imag
 contrasts, these are the network's channels, or one of them is drawn for each sample.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from voxelmill.engine.reader import Reader
 from voxelmill.engine.sample import Field
 
 Array = NDArray[Any]
+_LEFT = re.compile(r"\bleft\b")
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def source(
     """A store with its label values mapped by name. classes: ours -> names of theirs.
 
     Raises SpecError for fields that the store lacks or whose axes do not fit, for a name of its
-    label table that no class has, and for one that two have. Names that the store does not know are
+    label table that no class has, for one that two have, and where `near` names none of it. Names that the store does not know are
     no mistake: one mapping serves several tables.
     """
     dense = {k: f for k, f in reader.fields.items() if isinstance(f, Field)}
@@ -120,6 +122,10 @@ def source(
                  if owners[name] != ours]  # fmt: skip
     problems += [f"label {name!r} belongs to no class" for name in labels.values()
                  if name not in owners]  # fmt: skip
+    problems += [f"near: {name!r} belongs to no class{did_you_mean(name, owners)}"
+                 for name in near if name not in owners]  # fmt: skip
+    if near and labels and not set(near) & set(labels.values()):
+        problems.append(f"near: none of {list(near)} is a label here, so nothing would be kept")
     if problems:
         raise SpecError(f"{reader.location}: " + "; ".join(problems))
     number = {name: i for i, name in enumerate(classes)}
@@ -159,6 +165,8 @@ class TrainingBatches(Iterator[dict[str, Array]]):
         given = [1.0] * len(self.sources) if weights is None else [float(w) for w in weights]
         if len(given) != len(self.sources) or min(given) <= 0:
             raise SpecError(f"weights {given}: one above 0 for each of {len(sources)} stores")
+        for one in self.sources:
+            _check_flips(one, self.change.flip)
         self._shares = np.array(given) / sum(given)
         self._taken = [0] * len(self.sources)
         self._batches = [
@@ -203,6 +211,27 @@ class TrainingBatches(Iterator[dict[str, Array]]):
         """Wait for what is under way."""
         for batches in self._batches:
             batches.close()
+
+
+def _check_flips(on: Source, flips: Sequence[str]) -> None:
+    """Raise SpecError for flips along no axis, or that would make a left class of a right one."""
+    field = on.reader.fields[on.label]
+    axes = field.axes if isinstance(field, Field) else ()
+    for name in flips:
+        if name not in axes:
+            raise SpecError(f"flip: {on.reader.location} has no axis {name!r}"
+                            f"{did_you_mean(name, axes)}")  # fmt: skip
+    if "x" not in flips:
+        return
+    labels = on.reader.labels[on.label]
+    class_of = {name: int(on.class_of[value]) for value, name in labels.items()}
+    for name, number in class_of.items():
+        other = _LEFT.sub("right", name)
+        if class_of.get(other, number) != number:
+            raise SpecError(
+                f"flip: {name!r} and {other!r} are two classes, and a flip along x would show one "
+                "under the other's name; join them, or leave x out"
+            )
 
 
 def varied(

@@ -183,6 +183,10 @@ def test_mistakes_are_told(folder, tmp_path):
         source(reader, {"rest": ["background", "disc"], "disc": ["disc"]}, label="mask")
     with pytest.raises(SpecError, match="no dense field 'masks'; did you mean 'mask'"):
         source(reader, CLASSES, label="masks")
+    with pytest.raises(SpecError, match="near: 'dics' belongs to no class; did you mean 'disc'"):
+        source(reader, CLASSES, label="mask", near=["dics"])
+    with pytest.raises(SpecError, match=r"near: none of \['coin'\] is a label here"):
+        source(reader, CLASSES, label="mask", near=["coin"])
     with pytest.raises(SpecError, match="weights"):
         TrainingBatches([source(reader, CLASSES, label="mask")], [1, 2])
     file = tmp_path / "bad.yaml"
@@ -190,6 +194,56 @@ def test_mistakes_are_told(folder, tmp_path):
     with pytest.raises(SpecError, match="did you mean 'batch'") as told:
         read_train_spec(file)
     assert "network.width" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("crop: {q: 4}", "no axis 'q' to crop"),
+        ("crop: {y: 400}", "a crop of 400"),
+        ("split: trian", "no split 'trian'; did you mean 'train'"),
+        ("flip: [y, xx]", "has no axis 'xx'"),
+        ("stores: [test.zarr]", "5 samples are no batch of 8"),
+    ],
+)
+def test_what_no_batch_can_be_made_of_is_told(folder, tmp_path, more, expected):
+    file, key = tmp_path / "bad.yaml", more.split(":")[0]
+    lines = [line for line in SPEC.splitlines() if not line.startswith(f"{key}:")]
+    file.write_text("\n".join([*lines, more]))
+    with pytest.raises(SpecError, match=expected):
+        run(read_train_spec(file), tmp_path / "out", folder)
+
+
+def test_training_goes_on_with_its_own_spec_alone(folder, tmp_path):
+    file = tmp_path / "spec.yaml"
+
+    def going_on(text):
+        file.write_text(text.replace("steps: 40", "steps: 3"))
+        return run(read_train_spec(file), tmp_path / "out", folder)
+
+    begun = going_on(SPEC)
+    swapped = "classes: {disc: [disc], rest: [background]}"
+    for text, key in (
+        (SPEC.replace("classes: {rest: [background], disc: [disc]}", swapped), "classes"),
+        (SPEC + "gamma_log_sd: 0.1\n", "gamma_log_sd"),
+        (SPEC + "keep: {near: [disc]}\n", "keep"),
+    ):
+        with pytest.raises(SpecError, match=f"begun with other {key}; go on with what spec.json"):
+            going_on(text)
+    again = going_on(SPEC.replace("test: [test.zarr]", "minutes: 7"))
+    assert again["loss"] == begun["loss"]
+    assert again["rows"] == []
+
+
+def test_a_flip_does_not_part_sides(folder):
+    reader = open_store(folder / "discs.zarr")
+    reader.labels["mask"] = {0: "left disc", 1: "right disc"}
+    apart = source(reader, {"a": ["left disc"], "b": ["right disc"]}, label="mask")
+    with pytest.raises(SpecError, match="'left disc' and 'right disc' are two classes"):
+        TrainingBatches([apart], change=Change(("x",)))
+    TrainingBatches([apart], change=Change(("y",))).close()
+    joined = source(reader, {"a": ["left disc", "right disc"], "b": []}, label="mask")
+    TrainingBatches([joined], change=Change(("x",))).close()
 
 
 def test_any_size_is_classified():
