@@ -71,6 +71,7 @@ class TorchStream(IterableDataset[Batch]):
                 raise ValueError(f"{name}= is not for TorchStream; use {cure}")
         self.source, self.size, self._options, self._pin = source, size, options, pin_memory
         self._given = None if rank is None or ranks is None else (rank, ranks)
+        self._refuse_bad(epoch)
         self._sent: tuple[int, int] | None = None  # rank and ranks of who started this worker
         # What the process of a loader and its workers tell each other: where the stream stands,
         # how often that was written, and of each worker the epoch behind its last pass, -1 if it
@@ -182,6 +183,13 @@ class TorchStream(IterableDataset[Batch]):
             if isinstance(batches, Batches):
                 self._numbers[_EPOCH], self._numbers[_DELIVERED] = batches.at
         return {name: tensors(value) for name, value in batch.items()}
+
+    def _refuse_bad(self, epoch: int) -> None:
+        """Raise what the first batch would, but for the rank and for what only params can tell."""
+        rank, ranks = self._given or (0, 1)
+        costly = ("split", "where")
+        options = {k: v for k, v in self._options.items() if k not in costly}
+        self.source.batches(self.size, rank=rank, ranks=ranks, epoch=epoch, **options)
 
     def _open_nothing(self) -> None:
         self._batches = self._worker = self._pass = None

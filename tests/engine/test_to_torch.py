@@ -124,6 +124,22 @@ def test_an_older_pass_is_refused_when_another_has_begun(reader):
         next(older)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ({"fields": ["imgae"]}, ValueError, "has no field 'imgae'"),
+        ({"feilds": ["image"]}, TypeError, "feilds"),
+        ({"scale": {"imgae": (1, 0)}}, ValueError, "'imgae' cannot be scaled"),
+        ({"padded": {"run": 3}}, ValueError, "run"),
+        ({"size": 51}, ValueError, "no batch of 51"),
+        ({"end": "stop"}, ValueError, "stop"),
+    ],
+)
+def test_mistakes_are_refused_when_a_stream_is_made(reader, wrong, error, words):
+    with pytest.raises(error, match=words):
+        TorchStream(reader, **({"size": 4} | wrong))
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     legs=st.lists(
