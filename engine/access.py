@@ -108,8 +108,17 @@ def refuse_options(options: Mapping[str, Any], others: Sequence[str] = ()) -> No
     for name, words in (("way", get_args(Way)), ("check", get_args(Check))):
         if name in options and options[name] not in words:
             raise ValueError(f"{name}={options[name]!r} is not one of {', '.join(words)}")
-    if (threads := options.get("threads")) is not None and threads < 1:
-        raise ValueError(f"threads={threads} must be 1 or more")
+    for name in ("threads", "requests_at_once", "in_flight_bytes", "cache_bytes"):
+        if (number := options.get(name)) is not None and number < 1:
+            raise ValueError(f"{name}={number} must be 1 or more")
+    if (seconds := options.get("timeout_s")) is not None and seconds <= 0:
+        raise ValueError(f"timeout_s={seconds} must be above 0")
+    cache, bound = options.get("cache"), options.get("cache_bytes")
+    if (cache is None) != (bound is None) or (cache is None and options.get("whole_shards")):
+        raise ValueError(
+            "a cache, which whole_shards needs too, is a folder and a bound in bytes, not "
+            f"cache={cache!r} and cache_bytes={bound}"
+        )
 
 
 def _why_not(location: Location, description: Description) -> str:

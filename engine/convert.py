@@ -4,14 +4,16 @@ Where a sample is cropped is a function of (seed, epoch, sample, axis) alone: no
 the rank, or of what was read before.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.engine.draw import name_code, philox
+from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.sample import Field, Ragged
 
 Put = Callable[[NDArray[Any], NDArray[Any], int], None]  # (whole sample, its place, its number)
@@ -35,12 +37,16 @@ class Convert:
     epoch: int = 0
 
     def refuse_bad(self, fields: Sequence[Field | Ragged]) -> None:
-        """Raise ValueError for a field or an axis that is not there, or is too small."""
+        """Raise ValueError for a field or an axis that is not there, or is too small.
+
+        Raises TypeError as `refuse_forms`.
+        """
         dense = {f.name: f for f in fields if isinstance(f, Field)}
         sizes = _sizes(fields)
+        refuse_forms(self.scale, self.crop)
         for name in self.scale:
             if name not in dense:
-                raise ValueError(f"{name!r} cannot be scaled; fields are {', '.join(dense)}")
+                raise ValueError(f"{name!r} cannot be scaled{did_you_mean(name, dense)}")
         for axis, size in self.crop.items():
             if axis not in sizes:
                 raise ValueError(f"there is no axis {axis!r} to crop; axes are {', '.join(sizes)}")
@@ -111,6 +117,25 @@ class Convert:
         room = np.uint64(size - self.crop[axis] + 1)
         starts: list[int] = ((words.astype(np.uint64) * room) >> np.uint64(32)).tolist()
         return starts
+
+
+def refuse_forms(scale: Any, crop: Any) -> None:
+    """Raise TypeError unless these are {field: (factor, offset)} and {axis: size}."""
+    if not isinstance(scale, Mapping):
+        cure = 'write {"image": (1 / 255, 0)}'
+        raise TypeError(f"scale is a factor and an offset by field, not {scale!r}: {cure}")
+    for name, pair in scale.items():
+        numbers = list(pair) if isinstance(pair, Iterable) else []
+        if len(numbers) != 2 or not all(isinstance(v, Real) for v in numbers):
+            factor = pair if isinstance(pair, Real) else "1 / 255"
+            raise TypeError(
+                f"scale[{name!r}] is a factor and an offset, not {pair!r}: write ({factor}, 0)"
+            )
+    if not isinstance(crop, Mapping):
+        raise TypeError(f'crop is a size by axis, not {crop!r}: write {{"y": 256, "x": 256}}')
+    for axis, size in crop.items():
+        if not isinstance(size, Integral):
+            raise TypeError(f"crop[{axis!r}] is a whole number of voxels, not {size!r}")
 
 
 def _sizes(fields: Sequence[Field | Ragged]) -> dict[str, int]:

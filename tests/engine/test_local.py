@@ -377,7 +377,7 @@ def test_crops_fall_everywhere_and_anew_in_each_epoch():
 @pytest.mark.parametrize(
     ("convert", "words"),
     [
-        (Convert(scale={"pixels": (1, 0)}), "'pixels' cannot be scaled; fields are image, mask"),
+        (Convert(scale={"pixels": (1, 0)}), "'pixels' cannot be scaled; there is image, mask"),
         (Convert(scale={"objects": (1, 0)}), "'objects' cannot be scaled"),
         (Convert(crop={"z": 3}), "no axis 'z' to crop; axes are y, x, channel"),
         (Convert(crop={"y": 6}), r"a crop of 6 along y is not in 1\.\.5"),

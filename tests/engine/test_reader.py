@@ -115,6 +115,13 @@ def test_what_the_store_says_of_itself(whole):
         ({"check": "often"}, "check='often' is not one of first, always, never"),
         ({"check": True, "way": "tensorstore"}, "check=True is not one of first"),
         ({"threads": 0}, "threads=0 must be 1 or more"),
+        ({"requests_at_once": 0}, "requests_at_once=0 must be 1 or more"),
+        ({"timeout_s": 0}, "timeout_s=0 must be above 0"),
+        (
+            {"cache": "here"},
+            "a bound in bytes, not cache='here' and cache_bytes=None",
+        ),
+        ({"whole_shards": True}, "a cache, which whole_shards needs too"),
     ],
 )
 def test_bad_ways_to_read_are_refused_at_once(whole, wrong, words):
@@ -338,3 +345,20 @@ def test_a_trainer_pays_for_a_reader_only(whole):
     command = [sys.executable, "-c", LIGHT, str(whole)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
     assert done.stdout.splitlines() == ["[]", "[]", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"scale": 1 / 255}, r'scale is a factor and an offset by field, not 0\.0039.*\{"image"'),
+        ({"scale": {"image": 0.5}}, r"scale\['image'\] is .*, not 0\.5: write \(0\.5, 0\)"),
+        ({"scale": {"image": ("a", 0)}}, r"scale\['image'\] is a factor and an offset, not"),
+        ({"crop": 3}, "crop is a size by axis, not 3"),
+        ({"crop": {"y": 2.5}}, r"crop\['y'\] is a whole number of voxels, not 2\.5"),
+    ],
+)
+def test_scales_and_crops_of_a_wrong_form_are_refused_at_once(whole, wrong, words):
+    with pytest.raises(TypeError, match=words):
+        open_store(whole).batches(2, **wrong)
+    with pytest.raises(ValueError, match="'imgae' cannot be scaled; did you mean 'image'"):
+        open_store(whole).batches(2, scale={"imgae": (1, 0)})
