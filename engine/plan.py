@@ -100,7 +100,7 @@ def open_plan(
     if isinstance(source, Spec):
         if overrides or recipe_file:
             raise ValueError(
-                f"overrides {list(overrides)} and recipe_file {recipe_file} are for the file or "
+                f"overrides {overrides} and recipe_file {recipe_file} are for the file or "
                 "text of a spec; give one, or change the Spec with dataclasses.replace"
             )
         # As from a file: checked, and words in the one order in which they are drawn, whatever

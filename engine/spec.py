@@ -94,6 +94,8 @@ def read_spec(
     A str with a line break or `: ` is the text itself. Raises SpecError with all mistakes, each
     with its place. `recipe_file` is a recipe from outside, whose name is that of the file.
     """
+    if isinstance(overrides, str):
+        raise TypeError(f"overrides is a list of key=value, not {overrides!r}: [{overrides!r}]")
     text, source, folder = _text(path_or_text)
     problems = Problems()
     root = parse(text, source, problems)

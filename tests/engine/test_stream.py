@@ -246,6 +246,11 @@ def test_a_spec_from_a_file_with_overrides(store, tmp_path):
     assert alike(stream.batches(8), store.batches(8)) == 5
 
 
+def test_overrides_that_are_no_list(tmp_path):
+    with pytest.raises(TypeError, match=r"a list of key=value, not 'count=5': \['count=5'\]"):
+        open_spec(dots_file(tmp_path), "count=5", DOTS)
+
+
 def test_it_pickles_without_its_threads(store, stream):
     next(stream.batches(8))
     again = pickle.loads(pickle.dumps(stream))
