@@ -280,6 +280,16 @@ class Reader:
         """`start` without its checks: for indices and names that `checked` gave."""
         return self._access.start(indices, names, out, convert)
 
+    def begin_made(
+        self,
+        indices: NDArray[np.int64],
+        names: Sequence[str],
+        out: Buffers | None = None,
+        convert: Convert | None = None,
+    ) -> Pending:
+        """As `begin`; of a store that is followed, `result()` waits until they are made."""
+        return self._begin()(indices, names, out, convert)
+
     def _expect(self, indices: NDArray[np.int64], names: Sequence[str], whole: bool) -> None:
         """Tell a local store what will be read; others have no use for it."""
         if isinstance(self._access, LocalArrays):

@@ -94,11 +94,17 @@ class GrainBatches:
         return self._first.steps + (self._epochs - 1) * self._whole.steps
 
     def __getitem__(self, index: Any) -> Batch:
-        """Batch `index`. Raises IndexError behind the last, StoreError for what is damaged."""
+        """Batch `index`. Raises IndexError behind the last, StoreError for what is damaged.
+
+        Of a store that is followed, it waits until its samples are made.
+        """
         order, step = self._step(_checked(index, len(self), self))
         convert = None if self._convert is None else replace(self._convert, epoch=order.epoch)
-        indices = self.source.checked(order.indices(step))  # of one that is followed, not all made
-        pending = self.source.begin(indices, self._names, None, convert)
+        indices, follows = order.indices(step), getattr(self.source, "follow", False)
+        if follows:
+            pending = self.source.begin_made(indices, self._names, None, convert)
+        else:
+            pending = self.source.begin(self.source.checked(indices), self._names, None, convert)
         batch = finished(pending.result(), self._rows, convert)
         return batch | {"padded": order.padded(step)} if order.end == "pad" else batch
 

@@ -1,4 +1,6 @@
 import pickle
+import threading
+import time
 
 import grain
 import numpy as np
@@ -8,6 +10,7 @@ import stores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voxelmill.engine import store
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.reader import open_store
 from voxelmill.engine.to_grain import GrainBatches, GrainSource
@@ -195,3 +198,21 @@ if __name__ == "__main__":
 def test_worker_processes_of_grain_share_the_batches(reader, tmp_path):
     seen = scripts.result(scripts.start(tmp_path, "workers", WORKERS, [reader.path]), 90)
     assert seen == _epochs(reader, end="uneven")
+
+
+def test_batches_of_a_store_that_is_being_made_wait(tmp_path):
+    store.create(tmp_path / "x.zarr", stores.describe())
+
+    def make():
+        for shard in range(3):
+            time.sleep(0.1)
+            stores.write(tmp_path / "x.zarr", stores.describe(), shard)
+
+    mill = threading.Thread(target=make)
+    mill.start()
+    reader = open_store(tmp_path / "x.zarr", follow=True, stall_s=5)
+    ours = GrainBatches(reader, 2, seed=3, window=1)
+    found = [ours[i] for i in range(len(ours))]
+    mill.join()
+    theirs = list(open_store(tmp_path / "x.zarr", follow=True).batches(2, seed=3, window=1))
+    assert all(stores.same(a, b) for a, b in zip(found, theirs, strict=True))
