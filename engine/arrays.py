@@ -7,7 +7,6 @@ a StoreError that names the file. TensorStore is imported when the first array i
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +188,10 @@ class Arrays:
 
 
 class Pending:
-    """A read under way of array `name` where its first axes are at `where`, element by element."""
+    """A read under way of array `name` where its first axes are at `where`, element by element.
+
+    out: what `result` fills.
+    """
 
     def __init__(
         self, arrays: Arrays, name: str, where: Where, out: NDArray[Any] | None = None
@@ -210,11 +212,7 @@ class Pending:
         """Ask TensorStore; what fails is said by `result`, since another read may make room."""
         self._begun = True
         try:
-            source = self._arrays.opened(self._name).vindex[self._where]
-            if self._out is None:
-                self._future = source.read()
-            else:
-                self._future = tensorstore().array(self._out).write(source)
+            self._future = self._arrays.opened(self._name).vindex[self._where].read()
         except (ValueError, StoreError) as error:
             self._failed = error
 
@@ -230,13 +228,12 @@ class Pending:
             raise self._arrays.explain(error, self._name, self._where) from None
         finally:
             self._leave()
-        return np.asarray(got) if self._out is None else self._out
-
-    def end(self) -> None:
-        """Nothing is written into `out` from now on."""
-        if self._out is not None and self._future is not None and self._pid == os.getpid():
-            with suppress(ValueError, TimeoutError):
-                self._future.result(timeout=self._arrays.timeout_s)
+        if self._out is None:
+            return np.asarray(got)
+        # Not by TensorStore, which would go on after the time-out, when who gave the buffer may
+        # fill it with something else.
+        np.copyto(self._out, got)
+        return self._out
 
     def _leave(self) -> None:
         if self._begun:
@@ -279,22 +276,11 @@ class Reads:
 
     def result(self) -> dict[str, Any]:
         """Arrays (sample, ...) by name, `Rows` of ragged fields, and "index". Raises StoreError."""
-        batch: dict[str, Any] = {}
-        try:
-            for name, dense in self._dense.items():
-                batch[name] = dense.result()
-        except BaseException:
-            self._end()
-            raise
+        batch: dict[str, Any] = {name: dense.result() for name, dense in self._dense.items()}
         for name, (read, starts) in self._rows.items():
             values = read if isinstance(read, np.ndarray) else read.result()
             batch[name] = Rows(values, starts)
         return {name: batch[name] for name in self._names} | {"index": self._indices}
-
-    def _end(self) -> None:
-        """Wait for what is read into buffers: whoever gave them may fill them anew."""
-        for read in self._dense.values():
-            read.end()
 
 
 def _begin_rows(

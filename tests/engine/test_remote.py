@@ -179,6 +179,20 @@ def test_behind_an_error_no_buffer_is_written_to(web):
     assert (out["image"] == 7).all()
 
 
+def test_behind_a_time_out_no_buffer_is_written_to(web):
+    arrays = access(web.store, timeout_s=0.2)
+    read(arrays, [4], ["image"])
+    web.faults.stalls = {"/image/c/1": 1.0}
+    out = {"image": np.zeros((2, 5, 7), "float32")}
+    reads = arrays.start(np.array([5, 6]), ["image"], out)
+    for _ in range(2):  # as who gives up a stream that had failed
+        with pytest.raises(RemoteError, match="no answer within"):
+            reads.result()
+    out["image"][:] = 7
+    time.sleep(1.2)
+    assert (out["image"] == 7).all()
+
+
 FORKED = """
 import os, sys
 from voxelmill.engine import open_store
