@@ -127,6 +127,7 @@ def plan(
     time_it: Annotated[
         bool, typer.Option("--time/--no-time", help="Make a few samples to estimate the time.")
     ] = True,
+    every: Annotated[bool, typer.Option("--all", help="List every range.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What a spec will make: fields, distributions, bytes, shards, files, memory and time.
@@ -145,7 +146,7 @@ def plan(
     if as_json:
         print(json.dumps(facts(opened, workers, seconds), indent=2))
     else:
-        print_plan(opened, workers, seconds, out)
+        print_plan(opened, workers, seconds, out, every)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections import Counter
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -106,13 +107,38 @@ def facts(plan: Plan, workers: int, seconds: float | None) -> dict[str, Any]:
     }
 
 
-def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) -> None:
-    """The plan as tables."""
+def main_distributions(ranges: Any) -> list[tuple[str, str, str, str]]:
+    """Of `distributions`, what the spec sets otherwise than the recipe, then what is in no group.
+
+    Of what is left, a row for each group.
+    """
+    rows, groups = distributions(ranges), {f.name: f for f in fields(ranges)}
+    try:
+        usual = {key: drawn for key, drawn, *_ in distributions(type(ranges)())}
+    except TypeError:  # a recipe from outside, some ranges of which have no default
+        usual = {}
+    chosen = [r for r in rows if usual.get(r[0]) != r[1]]
+    rest = [r for r in rows if r not in chosen]
+    count = Counter(key.split(".")[1] for key, *_ in rest if key.count(".") > 1)
+    return [
+        *chosen,
+        *(r for r in rest if r[0].count(".") == 1),
+        *(
+            (f"ranges.{name}", f"{n} as by default", "", groups[name].metadata.get("meaning", ""))
+            for name, n in count.items()
+        ),
+    ]
+
+
+def print_plan(
+    plan: Plan, workers: int, seconds: float | None, out: Console, every: bool = False
+) -> None:
+    """The plan as tables. every: with all ranges, not those of `main_distributions`."""
     d = plan.description
     out.print(f"[bold]{d.recipe}[/bold] version {d.recipe_version}, seed {plan.spec.seed}")
     out.print(f"content {d.content_digest[:16]}  layout {d.layout_digest[:16]}\n")
     out.print(_field_table(plan))
-    ranges = distributions(plan.spec.ranges)
+    ranges = (distributions if every else main_distributions)(plan.spec.ranges)
     table = Table(box=None, header_style="bold")
     table.add_column("range", no_wrap=True, min_width=max(len(r[0]) for r in ranges))
     for name in ("drawn", "unit", "meaning"):
@@ -120,6 +146,8 @@ def print_plan(plan: Plan, workers: int, seconds: float | None, out: Console) ->
     for row in ranges:
         table.add_row(*row)
     out.print(table)
+    if not every:
+        out.print("`--all` lists each range, as does `voxelmill schema`\n", style="dim")
     rows = [
         ("samples", f"{d.count:,}"),
         ("inputs", _counted(len(plan.inputs.ids), plan) if plan.inputs is not None else "none"),

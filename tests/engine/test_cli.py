@@ -84,7 +84,8 @@ def test_schema(call):
 
 
 def test_plan(call):
-    status, out, err = call("plan", mills.FILMS, "--count", 5000, "--workers", 2, "--no-time")
+    plan = ["plan", mills.FILMS, "--count", 5000, "--workers", 2, "--no-time"]
+    status, out, err = call(*plan, "--all")
     assert (status, err) == (0, "")
     said = re.sub(r" +", " ", out)
     assert "samples 5,000" in said
@@ -92,6 +93,11 @@ def test_plan(call):
     assert re.search(r"peak memory up to \d+ MiB with 2 processes", said)
     assert re.search(r"split train 0.7: 8 subjects, 8 films; val 0.15: 2 subjects, 2", said)
     assert "ranges.cutout.brightness" in out  # no key is cut off at 80 columns
+    short = call(*plan, "--set", "ranges.ring.stroke_px=3")[1]
+    assert len(short.splitlines()) < len(out.splitlines()) / 2
+    assert short.index("ranges.ring.stroke_px") < short.index("ranges.size")  # set ones first
+    assert re.search(r"ranges.cutout +12 as by default", short)
+    assert "ranges.cutout.brightness" not in short
     status, out, _ = call("plan", mills.FILMS, "--set", "ranges.size=64", "--json")
     said = json.loads(out)
     assert status == 0
