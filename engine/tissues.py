@@ -7,7 +7,8 @@ T1 and T2 as that source says.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -162,22 +163,26 @@ def _between(value: Value, chance: float) -> float:
     return value.low + (value.high - value.low) * chance
 
 
-@cache
 def open_tissues(path: Path = SHIPPED) -> Tissues:
     """The tissues of a YAML file; raises SourceError with all that is wrong with it."""
     try:
-        whole = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: cannot be read as YAML: {error}") from error
+    return _parsed(path, text)
+
+
+@lru_cache(8)
+def _parsed(path: Path, text: str) -> Tissues:
+    try:
+        whole = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise SourceError(f"{path}: cannot be read as YAML: {error}") from error
     problems: list[str] = []
     lacking = {"sources", "tissues"} - set(whole if isinstance(whole, dict) else ())
     if lacking:
         raise SourceError(f"{path}: lacks {', '.join(sorted(lacking))}")
-    sources = {
-        name: f"{one['cite']}{', doi ' + one['doi'] if 'doi' in one else ''}"
-        for name, one in whole["sources"].items()
-    }
-    cv = float(whole.get("cv", 0.08))
+    sources, cv = _cited(path, whole)
     tissues = {
         name: tissue
         for name, entry in whole["tissues"].items()
@@ -193,6 +198,24 @@ def open_tissues(path: Path = SHIPPED) -> Tissues:
     return Tissues(tissues, sources)
 
 
+def _cited(path: Path, whole: Mapping[str, Any]) -> tuple[dict[str, str], float]:
+    """The citations by key, and the scatter of T1 and T2 where a source gives none."""
+    try:
+        sources = {
+            str(name): f"{one['cite']}{', doi ' + one['doi'] if 'doi' in one else ''}"
+            for name, one in whole["sources"].items()
+        }
+        cv, _ = float(whole.get("cv", 0.08)), whole["tissues"].items()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SourceError(
+            f"{path}: sources and tissues are mappings, a source has a cite, and cv is a number "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if not 0 <= cv <= 1:
+        raise SourceError(f"{path}: cv {cv:g} must be within 0 and 1")
+    return sources, cv
+
+
 def _tissue(
     name: str, entry: Any, cv: float, sources: Mapping[str, str], problems: list[str]
 ) -> Tissue | None:
@@ -200,7 +223,12 @@ def _tissue(
     if not isinstance(entry, dict) or not {"pd", "t2s", "relaxation"} <= set(entry):
         problems.append(f"{name}: must have pd, t2s and relaxation")
         return None
+    from voxelmill.kernels.spectrum import SPECTRA
+
     before = len(problems)
+    spectrum = entry.get("spectrum", "hamilton")
+    if spectrum not in list(SPECTRA):
+        problems.append(f"{name}: unknown spectrum {spectrum!r}{did_you_mean(spectrum, SPECTRA)}")
     problems += [f"{name}: unknown key {k!r}{did_you_mean(k, _MAIN_KEYS)}"
                  for k in entry if k not in _MAIN_KEYS]  # fmt: skip
     if entry.get("main", WATER) not in POOLS:
@@ -213,7 +241,7 @@ def _tissue(
             _value(f"{name}.pd", entry["pd"], (0, 1.2), sources, problems),
             _value(f"{name}.fat_fraction", entry.get("fat_fraction", nothing), (0, 1), sources,
                    problems),
-            entry.get("spectrum", "hamilton"),
+            spectrum,
             {float(t): _value(f"{name}.t2s.{t}", v, (1e-3, 1e4), sources, problems)
              for t, v in entry["t2s"].items()},
             tuple(_relaxation(name, one, cv, sources, problems) for one in entry["relaxation"]),
@@ -249,9 +277,11 @@ def _relaxation(
     problems += [f"{place}: unknown key {k!r}" for k in entry if k not in _RELAXATION_KEYS]
     _check_origin(place, entry, sources, problems)
     t1, t2 = float(entry["t1"]), float(entry["t2"])
-    if not 0 < t2 <= t1:
+    if not 0 < t2 <= t1 < inf:
         problems.append(f"{place}: T2 {t2:g} must be above 0 and not above T1 {t1:g}")
     t1_sd, t2_sd = float(entry.get("t1_sd", cv * t1)), float(entry.get("t2_sd", cv * t2))
+    problems += [f"{place}: {sd:g} is no standard deviation" for sd in (t1_sd, t2_sd)
+                 if not 0 <= sd < inf]  # fmt: skip
     return Relaxation(
         float(entry["tesla"]), entry["source"], entry["mark"], t1, t1_sd, t2, t2_sd
     )  # fmt: skip

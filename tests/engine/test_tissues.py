@@ -111,6 +111,42 @@ def test_bad_relaxation_is_refused(tmp_path, whole, change, message):
         opened(tmp_path, whole)
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda w: w.update(sources=["stanisz"]), "sources and tissues are mappings"),
+        (lambda w: w.update(tissues=["muscle"]), "sources and tissues are mappings"),
+        (lambda w: w["sources"]["gold"].pop("cite"), "a source has a cite"),
+        (lambda w: w.update(cv="much"), "cv is a number"),
+        (lambda w: w.update(cv=float("nan")), "cv nan must be within 0 and 1"),
+        (lambda w: w.update(cv=-0.1), "cv -0.1 must be within 0 and 1"),
+        (
+            lambda w: w["tissues"]["nerve"].update(spectrum="hamiltan"),
+            "nerve: unknown spectrum 'hamiltan'; did you mean 'hamilton'",
+        ),
+        (
+            lambda w: w["tissues"]["nerve"]["relaxation"][0].update(t1=float("inf")),
+            "not above T1 inf",
+        ),
+        (
+            lambda w: w["tissues"]["nerve"]["relaxation"][0].update(t1_sd=-10),
+            "-10 is no standard deviation",
+        ),
+    ],
+)
+def test_a_file_that_is_no_table_of_tissues_is_refused(tmp_path, whole, change, expected):
+    change(whole)
+    with pytest.raises(SourceError) as told:
+        opened(tmp_path, whole)
+    assert expected in str(told.value)
+
+
+def test_a_file_that_changes_is_read_again(tmp_path, whole):
+    assert opened(tmp_path, whole).by_name["nerve"].pd.high < 1.1
+    whole["tissues"]["nerve"]["pd"]["range"] = [1.1, 1.1]
+    assert opened(tmp_path, whole).by_name["nerve"].pd.high == 1.1
+
+
 def test_all_mistakes_come_in_one_message(tmp_path, whole):
     whole["tissues"]["csf"]["pd"]["range"] = [1, 0.5]
     whole["tissues"]["liver"]["fat_fracton"] = {}
