@@ -36,7 +36,7 @@ count: 1
 seed: 62
 inputs: {maps: none, people: 10}
 ranges:
-  shape: [2, 132, 204]
+  shape: [3, 132, 204]
   voxel_mm: [6, 2, 2]
   anatomy: {choice: {procedural: 1, maps: 0}}
   shares: true
