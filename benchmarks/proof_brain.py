@@ -21,20 +21,20 @@ docs/proof_brain.md says what was found, and how labels are mapped.
 import argparse
 import json
 import os
-import platform
 import re
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+import proofs
+from proofs import record
 from scipy.ndimage import distance_transform_edt
 
 from voxelmill.engine.label_table import open_table
 from voxelmill.engine.run_local import make
-from voxelmill.engine.train import Keep, Network, TrainSpec, run, summary
+from voxelmill.engine.train import Keep, Network, TrainSpec, summary
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "proof_brain.json"
@@ -203,24 +203,8 @@ def spec_of(
 
 def trained(given: argparse.Namespace, spec: TrainSpec, name: str) -> dict[str, Any]:
     """Train by a spec in a folder of WORK, or go on; score."""
-    begun = time.monotonic()
-
-    def told(step: int, loss: float) -> None:
-        if step % 50 == 0:
-            print(f"step {step} loss {loss:.4f} {time.monotonic() - begun:.0f} s", flush=True)
-
-    result = run(spec, given.work / name, given.work, told=told)
-    return {
-        "seed": given.seed,
-        "steps": result["steps"],
-        "of_steps": given.steps,
-        "seconds": result["seconds"],
-        "loss": round(result["loss"], 4),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "summary": summary(result["rows"], [*SCORED, "other"]),
-        "rows": result["rows"],
-    }
+    row, rows = proofs.trained(spec, given.work / name, given.work)
+    return row | {"summary": summary(rows, [*SCORED, "other"]), "rows": rows}
 
 
 def volumes(data: Path) -> dict[str, Any]:
@@ -251,16 +235,6 @@ def volumes(data: Path) -> dict[str, Any]:
         }  # fmt: skip
         made[name]["maps"] = len(files)
     return made
-
-
-def record(file: Path, key: str, value: dict[str, Any]) -> None:
-    """Put a row into the results, in place of an older one of its key."""
-    there = json.loads(file.read_text()) if file.exists() else {}
-    there[key] = value
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(dict(sorted(there.items())), indent=1) + "\n")
-    partial.replace(file)
 
 
 def table(file: Path) -> str:
