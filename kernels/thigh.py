@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, float32, int64, prange, uint8
 
-from voxelmill.kernels.device import body, launch, loop, xp_of
+from voxelmill.kernels.device import inlined, launch, loop, xp_of
 
 # Rows of the label table `thigh`; the rows from FIRST_MUSCLE on are muscles.
 BACKGROUND, SKIN, FAT, IMF, FASCIA, MUSCLE, CORTEX, MARROW, ARTERY, VEIN, NERVE = range(11)
@@ -35,7 +35,7 @@ _ROUND_MM = 3.0  # over which two borders of a muscle round its corner
 _ROUND_SHARE = 0.25 / _ROUND_MM
 
 
-@body
+@inlined
 def _series(legs, n, leg, first, c, s):
     """A series of seven and its slope, at the angle with cosine c and sine s."""
     c2, s2 = c * c - s * s, float32(2) * c * s
@@ -49,7 +49,7 @@ def _series(legs, n, leg, first, c, s):
     return value, slope
 
 
-@body
+@inlined
 def _polar(dy, dx):
     """Radius, cosine and sine of an offset."""
     radius = sqrt(dy * dy + dx * dx)
@@ -57,7 +57,7 @@ def _polar(dy, dx):
     return radius, dx * scale, dy * scale
 
 
-@body
+@inlined
 def _inside_mm(dy, dx, legs, n, leg, first):
     """Depth inside the outline `first`, to first order; negative outside."""
     radius, c, s = _polar(dy, dx)
@@ -65,7 +65,7 @@ def _inside_mm(dy, dx, legs, n, leg, first):
     return (r - radius) * r / sqrt(r * r + slope * slope)
 
 
-@body
+@inlined
 def _outside(y, x, hull, other, legs, n, leg, vessels):
     """What is outside the fascia: air, skin, fat or a vein. hull, other: depth in it, in another.
 
@@ -83,7 +83,7 @@ def _outside(y, x, hull, other, legs, n, leg, vessels):
     return VEIN if dy * dy + dx * dx < r * r else FAT
 
 
-@body
+@inlined
 def _bone(y, x, femur, legs, n, leg):
     """Cortex or marrow at a depth under the periosteum."""
     _, c, s = _polar(y - legs[n, leg, FEMUR_Y], x - legs[n, leg, FEMUR_X])
@@ -91,7 +91,7 @@ def _bone(y, x, femur, legs, n, leg):
     return CORTEX if femur <= shell else MARROW
 
 
-@body
+@inlined
 def _bundle(y, x, n, leg, vessels):
     """The vessel or nerve at a place, IMF in its sheath, or BACKGROUND for none."""
     found = BACKGROUND
@@ -105,7 +105,7 @@ def _bundle(y, x, n, leg, vessels):
     return found
 
 
-@body
+@inlined
 def _soft(row, depth, hull, spread, streak, legs, n, leg):
     """Fascia, muscle or the fat between and in muscles. depth: inside the muscle `row`."""
     if hull < legs[n, leg, FASCIA_MM]:
@@ -119,7 +119,7 @@ def _soft(row, depth, hull, spread, streak, legs, n, leg):
     return row
 
 
-@body
+@inlined
 def _noise_place(noise, iy, ix, rows, columns):
     """Node and weights (y, x) of the coarse plane at a voxel: bilinear, edges replicate."""
     gy, gx = noise.shape[2], noise.shape[3]
@@ -131,7 +131,7 @@ def _noise_place(noise, iy, ix, rows, columns):
     return y0, x0, fy - float32(y0), fx - float32(x0)
 
 
-@body
+@inlined
 def _noise_at(noise, n, channel, place):
     """A coarse field at a place."""
     y0, x0, wy, wx = place
@@ -141,7 +141,7 @@ def _noise_at(noise, n, channel, place):
     return (one - wy) * upper + wy * lower
 
 
-@body
+@inlined
 def _square(dy, dx, muscles, n, leg, m):
     """Squared radius of an offset in units of ellipse m."""
     ky, kx = dy - muscles[n, leg, m, 0], dx - muscles[n, leg, m, 1]
@@ -149,7 +149,7 @@ def _square(dy, dx, muscles, n, leg, m):
     return muscles[n, leg, m, 2] * ky * ky + cross + muscles[n, leg, m, 4] * kx * kx
 
 
-@body
+@inlined
 def _ellipse(dy, dx, muscles, n, leg, m):
     """Radius of an offset in units of ellipse m, and its gradient along y and x."""
     ky, kx = dy - muscles[n, leg, m, 0], dx - muscles[n, leg, m, 1]
@@ -159,21 +159,21 @@ def _ellipse(dy, dx, muscles, n, leg, m):
     return q, gy / q, gx / q
 
 
-@body
+@inlined
 def _border(q, gy, gx, q1, gy1, gx1):
     """Distance in mm to where two ellipses own alike, to first order."""
     hy, hx = gy - gy1, gx - gx1
     return (q - q1) / max(sqrt(hy * hy + hx * hx), float32(1e-3))
 
 
-@body
+@inlined
 def _rounded(a, b):
     """The lesser of two distances, less where they are alike: a corner becomes round."""
     h = max(float32(_ROUND_MM) - abs(a - b), float32(0))
     return min(a, b) - h * h * float32(_ROUND_SHARE)
 
 
-@body
+@inlined
 def _muscle(dy, dx, muscles, n, leg):
     """(row, depth in mm) of the muscle that owns an offset from the centre of a leg."""
     far = float32(_FAR)
@@ -200,7 +200,7 @@ def _muscle(dy, dx, muscles, n, leg):
     return FIRST_MUSCLE + first, depth
 
 
-@body
+@inlined
 def _own_leg(y, x, legs, n):
     """(the leg whose fascia is nearest, depth in it, depth in the other); -1 where all is air."""
     leg, hull, other = -1, float32(-_FAR), float32(-_FAR)
@@ -217,7 +217,7 @@ def _own_leg(y, x, legs, n):
     return leg, hull, other
 
 
-@body
+@inlined
 def _shape_at(i, out, legs, muscles, vessels, noise, voxel_y, voxel_x):
     rows, columns = out.shape[1], out.shape[2]
     n, iy, ix = i // (rows * columns), i // columns % rows, i % columns
@@ -258,7 +258,7 @@ def _shape_gpu(out, legs, muscles, vessels, noise, voxel_y, voxel_x):
         _shape_at(i, out, legs, muscles, vessels, noise, voxel_y, voxel_x)
 
 
-@body
+@inlined
 def _depth_at(i, out, muscle, depth, hull, femur, legs, vessels, noise, voxel_y, voxel_x):
     rows, columns = out.shape[1], out.shape[2]
     n, iy, ix = i // (rows * columns), i // columns % rows, i % columns
