@@ -28,12 +28,12 @@ VOLUME = ["ranges.shape=[32, 192, 192]", "ranges.voxel_mm=[6, 2.2, 2.2]", "range
 NOTHING = ["ranges.anatomy={choice: {procedural: 1, maps: 0}}"]
 MAPS = ["ranges.anatomy={choice: {procedural: 0, maps: 1}}"]
 CASES = {
-    "slice_blsa": (48, [*SLICE, "ranges.preset=blsa"]),
-    "slice_all": (24, [*SLICE, "ranges.preset=all"]),
+    "slice_blsa": (32, [*SLICE, "ranges.preset=blsa"]),
+    "slice_all": (16, [*SLICE, "ranges.preset=all"]),
     "volume_blsa": (16, [*VOLUME, "ranges.preset=blsa"]),
-    "volume_blsa_procedural": (16, [*VOLUME, *NOTHING, "ranges.preset=blsa"]),
-    "volume_blsa_maps": (16, [*VOLUME, *MAPS, "ranges.preset=blsa"]),
-    "volume_all": (8, [*VOLUME, "ranges.preset=all"]),
+    "volume_blsa_procedural": (8, [*VOLUME, *NOTHING, "ranges.preset=blsa"]),
+    "volume_blsa_maps": (12, [*VOLUME, *MAPS, "ranges.preset=blsa"]),
+    "volume_all": (6, [*VOLUME, "ranges.preset=all"]),
 }
 OF_THIGHS = {
     **PARTS,
