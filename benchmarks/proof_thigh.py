@@ -59,6 +59,11 @@ SAMPLES, HELD_SAMPLES = 160, 24  # of each store
 STEPS, RATE = 700, 5e-3
 NETWORK = Network(width=16, levels=4, fold=2)
 RANGES = {"lower": (0, 1 / 3), "middle": (1 / 3, 2 / 3), "upper": (2 / 3, 1)}
+NOTE = """
+This does not reproduce the table of arXiv 2207.02469: its images (most likely 50 persons of BLSA)
+are private, its generator, network and split are not known, and there is no code. Here the test is
+one person in one contrast, with muscles by another network and all other tissues by rules.
+"""
 SPEC = """
 recipe: thigh_mr
 count: {count}
@@ -280,7 +285,7 @@ def table(file: Path) -> str:
         for kind, held in row["held"].items():
             cells = ["-" if held[c] is None else f"{held[c]:.3f}" for c in classes]
             lines.append(f"| {key} | {kind} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, NOTE])
 
 
 def _row(row: dict[str, Any], leg: str, part: str) -> dict[str, Any]:
