@@ -15,14 +15,12 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from pictures_mr import IMAGES, _colours, _grey, sheet
+from pictures_mr import IMAGES, _colours, _grey, sample, sheet
 from scipy.ndimage import binary_closing, binary_erosion, binary_fill_holes
 
 from voxelmill.engine import protocols
 from voxelmill.engine.draw import Fixed, Stream
 from voxelmill.engine.label_table import open_table
-from voxelmill.engine.mill import draw_batch, render_batch
-from voxelmill.engine.plan import open_plan
 from voxelmill.engine.recipes.thigh_ranges import CONTRASTS, Protocols
 from voxelmill.engine.tissues import AT, COLUMNS
 
@@ -51,10 +49,8 @@ FIXED = {
 
 def rendered(*settings: str, index: int = 0) -> dict[str, Any]:
     """One sample's arrays, without the sample axis."""
-    plan = open_plan("examples/thigh_mr.yaml", ["seed=11", *LEVEL, *settings])
-    job = plan.job("")
-    made = render_batch(job, draw_batch(job, [index]))
-    return {name: made[name][0] for name in ("image", "label", "muscle", "b1")}
+    wanted = ("image", "label", "muscle", "b1")
+    return sample("examples/thigh_mr.yaml", ["seed=11", *LEVEL, *settings], index, wanted)
 
 
 def eroded(mask: Any, times: int) -> Any:

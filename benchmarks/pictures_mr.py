@@ -69,15 +69,19 @@ EFFECTS = {
 }
 
 
-def sample(spec: str, settings: Sequence[str], index: int) -> dict[str, Any]:
-    """One sample's image and label, z, y, x."""
+def sample(
+    spec: str, settings: Sequence[str], index: int, names: Sequence[str] = ("image", "label")
+) -> dict[str, Any]:
+    """One sample's arrays, without the sample axis, and as "drawn" its parameters."""
     job = open_plan(spec, list(settings)).job("")
-    made = render_batch(job, draw_batch(job, [index]))
-    return {name: made[name][0] for name in ("image", "label")}
+    draws = draw_batch(job, [index])
+    made = render_batch(job, draws)
+    return {name: made[name][0] for name in names} | {"drawn": draws[0].params}
 
 
-def _grey(image: Any) -> Image.Image:
-    top = max(float(np.percentile(image, 99.6)), 1e-6)
+def _grey(image: Any, top: float | None = None) -> Image.Image:
+    """`top`, by default the brightest 0.4 per cent, is white."""
+    top = top or max(float(np.percentile(image, 99.6)), 1e-6)
     return Image.fromarray((np.clip(image / top, 0, 1) * 255).astype(np.uint8)).convert("RGB")
 
 
