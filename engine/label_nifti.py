@@ -35,8 +35,9 @@ def read_map(path: Path, table: LabelTable, most_ratio: float) -> tuple[Rows, Gr
     """((z, y, x) row numbers, its grid) of a file.
 
     Raises SourceError with all that is wrong with it: unreadable, not 3-D, a header that does not
-    say which side is left, an affine that is not finite, singular or sheared, voxels longer than `most_ratio` times their width, values that are
-    not integers or have no row in `table`, no foreground.
+    say which side is left, an affine that is not finite, singular or sheared, voxels longer than
+    `most_ratio` times their width, values that are not integers or have no row in `table`, no
+    foreground.
     """
     import nibabel
 

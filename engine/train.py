@@ -102,8 +102,8 @@ def run(
     """Train by `spec` in the folder `out`, and score; goes on where an earlier run was killed.
 
     Writes spec.json, checkpoint.safetensors, weights.safetensors and result.json, whose content it
-    returns: steps, seconds, loss, and a row for each sample of the test stores; with contrasts "one" for
-    each contrast of it. folder: where the paths of the spec start.
+    returns: steps, seconds, loss, and a row for each sample of the test stores; with contrasts
+    "one" for each contrast of it. folder: where the paths of the spec start.
     """
     import jax
     from flax import nnx

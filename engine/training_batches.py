@@ -102,8 +102,8 @@ def source(
     """A store with its label values mapped by name. classes: ours -> names of theirs.
 
     Raises SpecError for fields that the store lacks or whose axes do not fit, for a name of its
-    label table that no class has, for one that two have, and where `near` names none of it. Names that the store does not know are
-    no mistake: one mapping serves several tables.
+    label table that no class has, for one that two have, and where `near` names none of it. Names
+    that the store does not know are no mistake: one mapping serves several tables.
     """
     dense = {k: f for k, f in reader.fields.items() if isinstance(f, Field)}
     problems = [f"no dense field {name!r}{did_you_mean(name, dense)}" for name in (image, label)
