@@ -30,9 +30,8 @@ def report():
     return suite.verify(suite.rows())
 
 
-def test_all_rows_pass_within_a_minute(report):
+def test_all_rows_pass(report):
     assert [o.row.name for o in report.failed] == []
-    assert report.seconds < 60
     assert len(report.outcomes) == len({o.row.name for o in report.outcomes})
     for o in report.outcomes:
         assert o.row.title
