@@ -48,7 +48,7 @@ __all__ = [
     "open_inputs", "render", "verify_rows", "working_bytes",
 ]  # fmt: skip
 
-VERSION = 6
+VERSION = 7
 _FAT, _MUSCLE, _FLUID_LIKE = "intermuscular fat", "skeletal muscle", "blood"
 _NOISE = mr_scan.noise_names(CONTRASTS)
 _ECHO_NOISE = tuple(f"noise.dixon_echo{i}" for i in range(MOST_DIXON))
@@ -270,8 +270,9 @@ def _draw_contrast(
     protocol = protocols.draw_protocol(kind, stream, shared, tesla)
     if name in DIXON:
         protocol["echoes"] = kind.echoes
+        acquisition["homodyne"] = 0.0  # it would remove the phase that tells fat from water
     if name == "stir":
-        protocol["ti_ms"] *= _fat_t1_ms(inputs, tesla) / _fat_t1_ms(inputs, 3.0)
+        protocol["ti_ms"] *= _fat_t1_ms(inputs, drawn) / _mean_fat_t1_ms(inputs)
     if kind.sequence == SpoiledEcho.sequence:  # what is read must end before the next echo
         room_ms = protocol["spacing_ms"] if name in DIXON else 2 * protocol["te_ms"]
         acquisition["bandwidth_hz"] = max(acquisition["bandwidth_hz"], 1000 / room_ms)
@@ -291,9 +292,15 @@ def _draw_contrast(
     return mr_table.contrast_row(slot, protocol, acquisition), labels
 
 
-def _fat_t1_ms(inputs: ThighSources, tesla: float) -> float:
-    """What an operator takes for the T1 of fat: the mean of all sources at a field."""
-    return float(np.mean([r.t1_ms for r in inputs.tissues.by_name[tissues.FAT_LIKE].at(tesla)]))
+def _fat_t1_ms(inputs: ThighSources, drawn: NDArray[np.float64]) -> float:
+    """The T1 of this sample's fat, which an operator sees vanish."""
+    fat = list(inputs.tissues.by_name).index(tissues.FAT_LIKE)
+    return float(drawn[fat, 1 + tissues.AT["fat_t1_ms"]])
+
+
+def _mean_fat_t1_ms(inputs: ThighSources) -> float:
+    """The mean T1 of fat at 3 T of all sources, for which the ranges of TI are given."""
+    return float(np.mean([r.t1_ms for r in inputs.tissues.by_name[tissues.FAT_LIKE].at(3.0)]))
 
 
 def _tissue_of_row(inputs: ThighSources) -> NDArray[np.int64]:

@@ -366,22 +366,38 @@ def _null_ti_ms(t1_ms, tr_ms, train_ms):
 
 
 @pytest.mark.parametrize("tesla", [1.5, 3.0])
-def test_stir_nulls_the_fat_whose_t1_its_ti_suits(folder, tesla):
+def test_stir_nulls_the_fat_whose_t1_its_ti_is_made_for(folder, tesla):
     sets = (*NOTHING_ELSE, *FINE, *contrasts("stir", "pd"), f"scanner.tesla={tesla:g}T",
             "protocols.stir.efficiency=1", "protocols.stir.tr_ms=4000")  # fmt: skip
     p, usual = one(folder, *sets)
     inputs = planned(folder, *sets).inputs
     row = row_of(p.contrasts[0])
     t1_ms = drawn(p, "subcutaneous fat", "fat_t1_ms", inputs)
-    at_3t = _null_ti_ms(t1_ms, 4000, row["spacing_ms"] * row["echoes"])
-    if tesla < 3:
-        at_3t *= np.mean([371, 382]) / np.mean([288, 343])
-    _, nulled = one(folder, *sets, f"protocols.stir.ti_ms={at_3t}")
+    ti_ms = _null_ti_ms(t1_ms, 4000, row["spacing_ms"] * row["echoes"])
+    of_mean_fat = ti_ms * np.mean([371, 382]) / t1_ms
+    _, nulled = one(folder, *sets, f"protocols.stir.ti_ms={of_mean_fat}")
     fat, muscle = eroded(nulled["label"] == FAT), skeletal(nulled)
     assert nulled["image"][0][fat].mean() < 0.17  # the water in it, and 0.01 of noise, stay
     assert nulled["image"][0][muscle].mean() > 0.9
     assert nulled["image"][1][fat].mean() > nulled["image"][1][muscle].mean()
     assert usual["image"][0][fat].mean() < 0.35
+
+
+@pytest.mark.parametrize("tesla", [1.5, 3.0])
+def test_stir_leaves_little_fat_whoever_measured_its_t1(folder, tesla):
+    plan = planned(folder, *NOTHING_ELSE, *contrasts("stir"), f"scanner.tesla={tesla:g}T")
+    left = []
+    for d in draw_batch(plan.job(""), range(40)):
+        shown = d.params.labels[:, 3]
+        left.append(shown[TABLE.row("subcutaneous fat")] / shown[SKELETAL[0]])
+    assert np.quantile(left, 0.9) < 0.5
+
+
+def test_dixon_of_partial_fourier_is_never_homodyne(folder):
+    plan = planned(folder, *NOTHING_ELSE, *contrasts(*DIXON), "acquisition.partial_fourier=0.75",
+                   "acquisition.homodyne_chance=1")  # fmt: skip
+    (made_of,) = draw_batch(plan.job(""), [0])
+    assert all(row_of(row)["homodyne"] == 0 for row in made_of.params.contrasts)
 
 
 def test_blood_has_a_train_of_its_own(folder):
