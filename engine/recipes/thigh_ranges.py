@@ -42,7 +42,7 @@ class Stir(InversionFse):
     """Short inversion times, at which fat has no signal."""
 
     ti_ms: Range = ranged(
-        Uniform(225, 262), "inversion time for the mean T1 of fat at 3 T; it goes by that of the sample's fat",
+        Uniform(225, 262), "for the mean T1 of fat at 3 T; it goes by that of the sample's fat",
         low=1, high=5000, unit="ms",
     )  # fmt: skip
 
