@@ -108,7 +108,8 @@ def main() -> None:
         width, rate = int(given.choose[0]), float(given.choose[1])
         record(given.results, f"choice {width} {rate:g}", choose(given, width, rate))
     if given.arm:
-        record(given.results, f"{given.arm}{given.seed}", arm(given))
+        longer = "" if given.steps == STEPS else f" {given.steps}"
+        record(given.results, f"{given.arm}{given.seed}{longer}", arm(given))
     if given.table or given.volumes or given.arm or given.choose:
         print(table(given.results))
 
