@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 from voxelmill.engine import mill
-from voxelmill.engine.recipes import mr_body, mr_scan
+from voxelmill.engine.recipes import mr_body, mr_physics, mr_scan
 from voxelmill.engine.run_local import make
 from voxelmill.kernels import kspace, noise, shares
 
@@ -16,7 +16,7 @@ PARTS = {
     "bend": [(mr_body, "bend_displacement")],
     "labels": [(mr_body, "fine_labels")],
     "fields": [(mr_scan, "magnet_fields")],
-    "contrast": [(mr_scan, "physics_pools")],
+    "contrast": [(mr_physics, "physics_pools")],
     "k-space": [(mr_scan, "acquired")],
     "transforms": [(kspace, "to_kspace"), (kspace, "to_image")],
     "noise": [(noise, "add_complex")],

@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 from voxelmill.engine import protocols
 from voxelmill.engine.draw import Draw, Stream
 from voxelmill.engine.errors import SourceError, SpecError
-from voxelmill.engine.recipes import mr_body, mr_random, mr_scan, mr_table
+from voxelmill.engine.recipes import mr_body, mr_physics, mr_random, mr_scan, mr_table
 from voxelmill.engine.recipes.labels_ranges import FAMILIES, MODES, PHYSICS, SUBCLUSTER, Ranges
 from voxelmill.engine.recipes.mr_body import Grid, Lie
 from voxelmill.engine.recipes.mr_inputs import MrInputs as Inputs
 from voxelmill.engine.recipes.mr_inputs import MrSources
 from voxelmill.engine.recipes.mr_inputs import open_mr_inputs as open_inputs
-from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA, strengths
+from voxelmill.engine.recipes.mr_ranges import strengths
 from voxelmill.engine.recipes.mr_scan import Magnet, Scene
-from voxelmill.engine.sample import Column, Field, Ragged, Rows
-from voxelmill.engine.tissues import AT as TISSUE_AT
+from voxelmill.engine.sample import Column, Field, Ragged
 from voxelmill.engine.tissues import COLUMNS as TISSUE_COLUMNS
 from voxelmill.engine.tissues import NAMES as TISSUE_NAMES
 from voxelmill.engine.tissues import POOLS
@@ -40,19 +39,12 @@ __all__ = [
 VERSION = 7
 _SLICE_AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 _NOISE = "noise.image"
-_FLUID_T2_MS = 200.0  # from here on water is a pool of its own in echo trains: it hardly decays
 _NOTHING = 1e-3  # of a voxel's tissue: less than that has left the picture
 _FIELD_BYTES = 24  # a voxel, of B1, B0, the receive gain and the bend
 NAMES = (
     "map", "mode", "family", "thickness_mm", "spacing", "axis", _NOISE, *mr_random.NAMES,
     *mr_body.NAMES, *mr_scan.NAMES, *mr_table.NAMES, *protocols.NAMES, *TISSUE_NAMES,
 )  # fmt: skip
-_LABEL_COLUMNS = (
-    Column("label", "1", "number of the row of the label table"),
-    Column("cluster", "1", "class inside the label"),
-    Column("mean", "1", "of the image where the label is alone, before fields and k-space"),
-    Column("sd", "1", "of the image inside the label, before fields and k-space"),
-)
 
 
 @dataclass(frozen=True)
@@ -80,28 +72,17 @@ class Params(Magnet, Lie):
 def fields(ranges: Ranges, inputs: MrSources) -> tuple[Field | Ragged, ...]:
     """The image, the class of each voxel, and how both came to be."""
     zyx, table = ("z", "y", "x"), inputs.maps.label_table
-    classes = dict(enumerate(table.classes))
-    made: list[Field | Ragged] = [
-        Field("image", "float16", zyx, ranges.shape, "1", "magnitude; major tissues up to 1"),
-        Field("label", "uint8", zyx, ranges.shape, "class", "class with the largest share", classes,
-              True),
-    ]  # fmt: skip
-    if ranges.shares:
-        shape = (len(classes), *ranges.shape)
-        made.append(Field("shares", "float16", ("class", *zyx), shape, "1", "share of each class"))
-    names = tuple(inputs.tissues.by_name)
-    tissue = Column("tissue", "1", "which tissue", names)
-    sources = tuple(inputs.tissues.sources)
-    drawn = (*TISSUE_COLUMNS[:-1], Column("source", "1", TISSUE_COLUMNS[-1].meaning, sources))
-    label = Column("label", "1", "which label", table.names)
-    clusters = max(ranges.intensities.clusters, 1)
+    label, shares = mr_table.class_fields(table, ranges.shape)
+    which = Column("label", "1", "which label", table.names)
+    most = len(table) * ranges.intensities.clusters
     return (
-        *made,
+        Field("image", "float16", zyx, ranges.shape, "1", "magnitude; major tissues up to 1"),
+        label,
+        *([shares] if ranges.shares else []),
         Ragged("contrasts", mr_table.CONTRAST_COLUMNS, 1, meaning="protocol and acquisition"),
-        Ragged("tissues", (tissue, *drawn), len(names), meaning="mode physics: drawn values"),
-        Ragged("labels", (label, *_LABEL_COLUMNS[1:]), len(table) * clusters,
-               meaning="signal of each label"),
-    )  # fmt: skip
+        mr_table.tissue_rows(inputs.tissues),
+        Ragged("labels", (which, *mr_table.LABEL_COLUMNS), most, meaning="signal of each label"),
+    )
 
 
 def check(ranges: Ranges, inputs: Inputs) -> None:
@@ -126,10 +107,8 @@ def check(ranges: Ranges, inputs: Inputs) -> None:
 def check_opened(ranges: Ranges, inputs: MrSources) -> None:
     """Raise SourceError for tissues that the label table names and the file lacks."""
     if ranges.mode.weights.get(PHYSICS):
-        for name, weight in ranges.scanner.tesla.weights.items():
-            if weight:
-                tesla = FIELDS_TESLA[name]
-                inputs.tissues.require(inputs.maps.label_table.tissues, tesla)
+        for tesla in strengths(ranges.scanner):
+            inputs.tissues.require(inputs.maps.label_table.tissues, tesla)
     rows = len(inputs.maps.label_table) * ranges.intensities.clusters
     if ranges.mode.weights.get(SUBCLUSTER) and rows > 256:
         raise SourceError(
@@ -202,12 +181,8 @@ def _signals(
     one = protocols.signals(row, tissues, spectra, np.ones(1), tesla)[:, 0]
     nothing, nominal = np.zeros(1, np.float32), np.ones(1, np.float32)
     left = [protocols.suppression(row, pool, nothing, nominal, tesla) for pool in POOLS]
-    return one[_tissue_of_row(inputs)] * np.stack([np.broadcast_to(a, 1) for a in left], 1)
-
-
-def _tissue_of_row(inputs: MrSources) -> NDArray[np.int64]:
-    names = list(inputs.tissues.by_name)
-    return np.array([names.index(t) for t in inputs.maps.label_table.tissues])
+    of_row = mr_physics.tissue_of_row(inputs.tissues, inputs.maps.label_table)
+    return one[of_row] * np.stack([np.broadcast_to(a, 1) for a in left], 1)
 
 
 def _physics_labels(
@@ -216,8 +191,7 @@ def _physics_labels(
     """The table `labels`, and what makes the brightest major tissue 1."""
     shown = abs(_signals(inputs, row, tissues, tesla).sum(1))
     scale = 1 / mr_scan.brightest(shown, inputs.maps.label_table.tissues)
-    number = np.arange(len(shown))
-    return np.column_stack([number, 0 * number, shown * scale, 0 * number]), scale
+    return mr_table.label_rows(shown * scale), scale
 
 
 def render(
@@ -226,11 +200,7 @@ def render(
     """The arrays of a micro-batch, sample axis first; `xp` must be numpy so far."""
     made = [_sample(ranges, one, inputs) for one in draws]
     arrays: dict[str, Any] = {name: np.concatenate([m[name] for m in made]) for name in made[0]}
-    for name in ("contrasts", "tissues", "labels"):
-        tables = [getattr(d.params, name) for d in draws]
-        starts = np.concatenate([[0], np.cumsum([len(t) for t in tables])]).astype(np.int64)
-        arrays[name] = Rows(np.concatenate(tables), starts)
-    return arrays
+    return arrays | mr_table.drawn_rows(draws)
 
 
 def _grid(ranges: Ranges) -> Grid:
@@ -305,13 +275,9 @@ def _image(
     scene = Scene(grid, fine, profile, p.tesla, b1, b0, receive)
     trains, brightest = None, 1 / row["scale"]
     if MODES[p.mode] == PHYSICS:
-        tissues, spectra = p.tissues[:, 1:], [t.spectrum for t in inputs.tissues]
-        tissue_of_row = _tissue_of_row(inputs)
-        fluids = tissues[tissue_of_row, TISSUE_AT["t2_ms"]] > _FLUID_T2_MS
-        like = _train_tissues(inputs, tissues, tissue_of_row[fluids])
-        trains = mr_scan.trains_of(scene, row, tissues, tissue_of_row, like)
-        apart = fluids if trains is not None and len(trains) > 2 else None
-        pools = mr_scan.physics_pools(scene, row, tissues, tissue_of_row, spectra, apart)
+        pools, trains = mr_physics.pools_of(
+            scene, row, p.tissues[:, 1:], inputs.tissues, inputs.maps.label_table
+        )
     else:
         pools = mr_random.random_pools(scene, p.labels, ranges.intensities.cluster_mm, stream)
         brightest = mr_random.brightest(p.labels)
@@ -322,18 +288,6 @@ def _image(
     if p.gamma != 1:
         return mr_random.to_gamma(image, p.gamma)
     return image
-
-
-def _train_tissues(
-    inputs: MrSources, tissues: NDArray[np.float64], fluids: NDArray[np.int64]
-) -> list[int]:
-    """After which tissue each pool's echo train is modelled: the brain's, or the body's; of fluids
-    that of the longest T2, if there are any."""
-    names = list(inputs.tissues.by_name)
-    used = set(inputs.maps.label_table.tissues)
-    water = "white matter" if "white matter" in used else "skeletal muscle"
-    longest = fluids[np.argsort(tissues[fluids, TISSUE_AT["t2_ms"]])][-1:].tolist()
-    return [names.index(water), names.index("subcutaneous fat"), *longest]
 
 
 def _followed(

@@ -1,18 +1,18 @@
-"""One contrast of one sample: signals of its labels, then the way through k-space to an image."""
+"""One contrast of one sample: its slices and their fields, then the way through k-space."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voxelmill.engine import inner_loop, protocols
+from voxelmill.engine import protocols
 from voxelmill.engine.draw import Stream, TruncatedNormal
 from voxelmill.engine.recipes.mr_body import Grid, key_of, smooth_fields
 from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA, ORDERS, WINDOWS, Acquisition, Scanner
-from voxelmill.engine.tissues import FAT, POOLS, WATER
+from voxelmill.engine.tissues import FAT, POOLS
 
 NAMES = (
     "tesla",
@@ -31,7 +31,6 @@ MAJOR = (
 )  # fmt: skip
 B1_BINS = 17
 B1_LEAST, B1_MOST = 0.25, 1.75
-B0_BINS = 1024  # of balanced echoes, over 2 / TR
 GAP = 0.999  # of a voxel: thinner slices are the grid's own
 MOST_PARTS = 24  # along z, of a thick slice
 _HALF_HEIGHT = sqrt(8 * np.log(2))  # width of a Gaussian at half height, in sigmas
@@ -162,96 +161,6 @@ def b1_steps(scene: Scene) -> tuple[NDArray[Any], tuple[float, float]]:
     low, high = float(scene.b1.min()), float(scene.b1.max())
     step = max((high - low) / (B1_BINS - 1), 1e-3)
     return low + step * np.arange(B1_BINS), (low, step)
-
-
-def physics_pools(
-    scene: Scene,
-    row: protocols.Row,
-    tissues: NDArray[np.float64],
-    tissue_of_row: NDArray[np.int64],
-    spectra: Sequence[str],
-    fluid_rows: NDArray[np.bool_] | None = None,
-) -> NDArray[np.complex64]:
-    """Pools of one contrast by physics: signals of tissues, saturated where B0 allows it.
-
-    fluid_rows: rows whose water is a third pool, which has an echo train of its own. Not of MPRAGE,
-    which has pools of all water instead; `trains_of` weighs the lines of all.
-    """
-    from voxelmill.kernels import phase
-
-    if protocols.SEQUENCES[int(row["sequence"])] is protocols.BalancedEcho:
-        return balanced_pools(scene, row, tissues, tissue_of_row, spectra)
-    b1, bins = b1_steps(scene)
-    signals = protocols.signals(row, tissues, spectra, b1, scene.tesla)[tissue_of_row]
-    mprage = protocols.SEQUENCES[int(row["sequence"])] is protocols.Mprage
-    if fluid_rows is not None and not mprage:
-        apart = np.zeros_like(signals[..., :1])
-        apart[fluid_rows] = signals[fluid_rows, :, :1]
-        signals[fluid_rows, :, 0] = 0
-        signals = np.concatenate([signals, apart], -1)
-    if mprage:
-        used = np.unique(tissue_of_row)
-        parts = inner_loop.water_parts(row, tissues[used], b1)[0]
-        parts = parts[np.searchsorted(used, tissue_of_row)]
-        signals[..., 0] -= parts.sum(-1)
-        signals = np.concatenate([signals, parts.astype(signals.dtype)], -1)
-    pools = look_up(scene, signals, bins)
-    for p in range(pools.shape[1]):
-        pool = FAT if p == POOLS.index(FAT) else WATER
-        left = protocols.suppression(row, pool, scene.b0_hz, scene.b1, scene.tesla)
-        if left.ndim:
-            pools[:, p] *= left
-    if protocols.SEQUENCES[int(row["sequence"])] in (protocols.SpoiledEcho, protocols.Mprage):
-        phase.turn(pools, scene.b0_hz, np.array([row["te_ms"] / 1000], np.float32))
-    return pools
-
-
-def trains_of(
-    scene: Scene,
-    row: protocols.Row,
-    tissues: NDArray[np.float64],
-    tissue_of_row: NDArray[np.int64],
-    like: Sequence[int],
-) -> NDArray[np.float64] | None:
-    """Weights (pool, echo) of the lines of `physics_pools`, 1 at the centre; None if all are.
-
-    like: after which tissue water, fat (and fluid, if it has a pool) are modelled.
-    """
-    if protocols.SEQUENCES[int(row["sequence"])] is not protocols.Mprage:
-        return protocols.t2_weights(row, tissues, like)
-    used = tissues[np.unique(tissue_of_row)]
-    return inner_loop.pulse_weights(row, used, b1_steps(scene)[0], tissues[like[1]])
-
-
-def balanced_pools(
-    scene: Scene,
-    row: protocols.Row,
-    tissues: NDArray[np.float64],
-    tissue_of_row: NDArray[np.int64],
-    spectra: Sequence[str],
-) -> NDArray[np.complex64]:
-    """Pools of balanced echoes, with the bands where B0 is off by odd multiples of 1 / (2 TR).
-
-    With the phase at TE = TR / 2 a signal repeats every 2 / TR of B0, and across a band it passes
-    through zero in a straight line: a table over B0 is read linearly between its bins, one for each
-    of a few values of B1, and between these goes their polynomial.
-    """
-    period_hz = 2000 / row["tr_ms"]
-    step = period_hz / B0_BINS
-    around = replace(scene, b1=np.mod(scene.b0_hz, np.float32(period_hz)))
-    off_hz = step * np.arange(B0_BINS + 1, dtype=np.float64)
-    low, high = float(scene.b1.min()), float(scene.b1.max())
-    nodes = np.linspace(low, high, 3 + ceil(2 * (high - low)) if high - low > 1e-4 else 1)
-    pools: Any = 0
-    for k, node in enumerate(nodes):
-        b1 = np.full(off_hz.shape, node)
-        signals = protocols.signals(row, tissues, spectra, b1, scene.tesla, off_hz)[tissue_of_row]
-        made, weight = look_up(around, signals, (0.0, step)), np.ones((1, 1, 1, 1), np.float32)
-        for other in np.delete(nodes, k).tolist():
-            weight = weight * ((scene.b1 - np.float32(other)) / np.float32(node - other))
-        made *= weight[:, None]
-        pools = made + pools
-    return np.asarray(pools)
 
 
 def acquired(

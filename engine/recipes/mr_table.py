@@ -1,15 +1,19 @@
-"""What a contrast of an MR sample was: its protocol and how it was acquired, a row each."""
+"""What samples of the MR recipes hold beside images: classes, and tables of how they came to be."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.engine import protocols
-from voxelmill.engine.draw import Stream
+from voxelmill.engine.draw import Draw, Stream
+from voxelmill.engine.label_table import LabelTable
 from voxelmill.engine.recipes.mr_ranges import ORDERS, WINDOWS, Acquisition
-from voxelmill.engine.sample import Column
+from voxelmill.engine.sample import Column, Field, Ragged, Rows
+from voxelmill.engine.tissues import COLUMNS as TISSUE_COLUMNS
+from voxelmill.engine.tissues import Tissues
 
 Row = Mapping[str, float]
 
@@ -49,6 +53,47 @@ CONTRAST_COLUMNS = (
     *COLUMNS,
 )
 AT = {column.name: i for i, column in enumerate(CONTRAST_COLUMNS)}
+LABEL_COLUMNS = (
+    Column("cluster", "1", "class inside the label"),
+    Column("mean", "1", "of the image where the label is alone, before fields and k-space"),
+    Column("sd", "1", "of the image inside the label, before fields and k-space"),
+)
+
+
+def class_fields(table: LabelTable, shape: tuple[int, int, int]) -> tuple[Field, Field]:
+    """The class of each voxel, and the shares of all classes."""
+    zyx, classes = ("z", "y", "x"), dict(enumerate(table.classes))
+    whole = (len(classes), *shape)
+    return (
+        Field("label", "uint8", zyx, shape, "class", "class with the largest share", classes, True),
+        Field("shares", "float16", ("class", *zyx), whole, "1", "share of each class"),
+    )
+
+
+def tissue_rows(tissues: Tissues) -> Ragged:
+    """The table of what was drawn for each tissue."""
+    names = tuple(tissues.by_name)
+    source = replace(TISSUE_COLUMNS[-1], categories=tuple(tissues.sources))
+    columns = (Column("tissue", "1", "which tissue", names), *TISSUE_COLUMNS[:-1], source)
+    return Ragged("tissues", columns, len(names), meaning="mode physics: drawn values")
+
+
+def label_rows(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(label, 4): row, cluster, mean, sd of labels that show one signal each, as by physics."""
+    number = np.arange(len(means))
+    return np.column_stack([number, 0 * number, means, 0 * number])
+
+
+def ragged(tables: Sequence[NDArray[np.float64]]) -> Rows:
+    """One table of each sample of a micro-batch."""
+    starts = np.concatenate([[0], np.cumsum([len(t) for t in tables])]).astype(np.int64)
+    return Rows(np.concatenate(tables), starts)
+
+
+def drawn_rows(draws: Sequence[Draw[Any]]) -> dict[str, Rows]:
+    """The tables that Params of both recipes hold."""
+    names = ("contrasts", "tissues", "labels")
+    return {name: ragged([getattr(d.params, name) for d in draws]) for name in names}
 
 
 def draw_acquisition(ranges: Acquisition, stream: Stream, slot: int) -> dict[str, float]:

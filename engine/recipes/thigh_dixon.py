@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from voxelmill.engine import protocols
 from voxelmill.engine.draw import Stream
-from voxelmill.engine.recipes import mr_scan
+from voxelmill.engine.recipes import mr_physics, mr_scan
 from voxelmill.engine.recipes.mr_ranges import Acquisition
 from voxelmill.engine.recipes.mr_scan import Scene
 
@@ -54,14 +54,13 @@ def dixon_images(
     from voxelmill.kernels import phase
 
     spectra = [t.spectrum for t in inputs.tissues]
-    names = list(inputs.tissues.by_name)
-    tissue_of_row = np.array([names.index(t) for t in inputs.label_table.tissues])
+    tissue_of_row = mr_physics.tissue_of_row(inputs.tissues, inputs.label_table)
     te_ms, inverse = _system(row, scene.tesla)
     sd = 1 / row["scale"] / row["snr"]
     made = np.zeros((2, 1, *scene.grid.shape), np.complex64)
     for echo, te in enumerate(te_ms.tolist()):
         own = {**row, "te_ms": te}
-        pools = mr_scan.physics_pools(scene, own, tissues, tissue_of_row, spectra)
+        pools = mr_physics.physics_pools(scene, own, tissues, tissue_of_row, spectra)
         image = mr_scan.acquired(
             scene, acquisition, own, pools, sd, stream, noise_names[echo], slot, complex_image=True
         )

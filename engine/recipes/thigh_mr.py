@@ -6,7 +6,7 @@ share, R2*, B0 and B1 are maps that a network may learn.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -17,9 +17,16 @@ from voxelmill.engine import protocols, tissues
 from voxelmill.engine.draw import Draw, Stream
 from voxelmill.engine.errors import SourceError, SpecError
 from voxelmill.engine.protocols import SpoiledEcho
-from voxelmill.engine.recipes import mr_body, mr_random, mr_scan, mr_table, thigh_body
+from voxelmill.engine.recipes import (
+    mr_body,
+    mr_physics,
+    mr_random,
+    mr_scan,
+    mr_table,
+    thigh_body,
+)
 from voxelmill.engine.recipes.mr_body import Grid, Lie
-from voxelmill.engine.recipes.mr_ranges import FIELDS_TESLA, strengths
+from voxelmill.engine.recipes.mr_ranges import strengths
 from voxelmill.engine.recipes.mr_scan import Magnet, Scene
 from voxelmill.engine.recipes.mr_table import Row
 from voxelmill.engine.recipes.thigh_dixon import dixon_images, dixon_signals
@@ -38,7 +45,7 @@ from voxelmill.engine.recipes.thigh_ranges import (
     Ranges,
     chosen,
 )
-from voxelmill.engine.sample import Column, Field, Ragged, Rows
+from voxelmill.engine.sample import Column, Field, Ragged
 from voxelmill.engine.thigh_params import NAMES as THIGH_NAMES
 from voxelmill.engine.thigh_params import ThighParams, draw_thigh
 from voxelmill.engine.verify.rows import Row as VerifyRow
@@ -49,7 +56,7 @@ __all__ = [
 ]  # fmt: skip
 
 VERSION = 7
-_FAT, _MUSCLE, _FLUID_LIKE = "intermuscular fat", "skeletal muscle", "blood"
+_FAT, _MUSCLE = "intermuscular fat", "skeletal muscle"
 _NOISE = mr_scan.noise_names(CONTRASTS)
 _ECHO_NOISE = tuple(f"noise.dixon_echo{i}" for i in range(MOST_DIXON))
 _TEXTURE = tuple(f"random.texture.{name}" for name in CONTRASTS)
@@ -65,11 +72,6 @@ _MAPS = (
     ("r2s_hz", "Hz", f"R2*, of water and fat together{_NO_MAP}"),
     ("b0_hz", "Hz", "offset of the static field"),
     ("b1", "1", f"share of the nominal flip angle{_NO_MAP}"),
-)
-_LABEL_COLUMNS = (
-    Column("cluster", "1", "class inside the label"),
-    Column("mean", "1", "of the image where the label is alone, before fields and k-space"),
-    Column("sd", "1", "of the image inside the label, before fields and k-space"),
 )
 
 
@@ -94,13 +96,12 @@ class Params(Magnet, Lie):
 def fields(ranges: Ranges, inputs: ThighSources) -> tuple[Field | Ragged, ...]:
     """The contrasts, the class of each voxel, maps, and how all came to be."""
     zyx, table, names = ("z", "y", "x"), inputs.label_table, chosen(ranges)
-    classes = dict(enumerate(table.classes))
+    label, shares = mr_table.class_fields(table, ranges.shape)
     meaning = f"magnitude of {', '.join(names)}; the brightest major tissue of each near 1"
     made: list[Field | Ragged] = [
         Field("image", "float16", ("contrast", *zyx), (len(names), *ranges.shape), "1", meaning),
-        Field("label", "uint8", zyx, ranges.shape, "class", "class with the largest share",
-              classes, True),
-    ]  # fmt: skip
+        label,
+    ]
     if ranges.muscles:
         rows = dict(enumerate(table.names))
         made.append(
@@ -108,24 +109,20 @@ def fields(ranges: Ranges, inputs: ThighSources) -> tuple[Field | Ragged, ...]:
                   True)
         )  # fmt: skip
     if ranges.shares:
-        shape = (len(classes), *ranges.shape)
-        made.append(Field("shares", "float16", ("class", *zyx), shape, "1", "share of each class"))
+        made.append(shares)
     if ranges.maps:
         made += [Field(name, "float16", zyx, ranges.shape, u, why) for name, u, why in _MAPS]
-    words = tuple(inputs.tissues.by_name)
-    sources = tuple(inputs.tissues.sources)
-    drawn = (*tissues.COLUMNS[:-1], replace(tissues.COLUMNS[-1], categories=sources))
     contrast = Column("contrast", "1", "which contrast", CONTRASTS)
     most = len(table) * len(names)
+    which = Column("label", "1", "which label", table.names)
     return (
         *made,
         Ragged("thigh", _thigh_columns(), 1, meaning="the anatomy"),
         Ragged("contrasts", (contrast, *mr_table.CONTRAST_COLUMNS[1:]), len(names),
                meaning="protocols and acquisitions"),
-        Ragged("tissues", (Column("tissue", "1", "which tissue", words), *drawn), len(words),
-               meaning="mode physics: drawn values"),
-        Ragged("labels", (contrast, Column("label", "1", "which label", table.names),
-                          *_LABEL_COLUMNS), most, meaning="signal of each label in each contrast"),
+        mr_table.tissue_rows(inputs.tissues),
+        Ragged("labels", (contrast, which, *mr_table.LABEL_COLUMNS), most,
+               meaning="signal of each label in each contrast"),
     )  # fmt: skip
 
 
@@ -183,9 +180,8 @@ def check(ranges: Ranges, inputs: Inputs) -> None:
 def check_opened(ranges: Ranges, inputs: ThighSources) -> None:
     """Raise SourceError for tissues that the file lacks, and for maps that show no thigh."""
     if ranges.mode.weights.get(PHYSICS):
-        for name, weight in ranges.scanner.tesla.weights.items():
-            if weight:
-                inputs.tissues.require(inputs.label_table.tissues, FIELDS_TESLA[name])
+        for tesla in strengths(ranges.scanner):
+            inputs.tissues.require(inputs.label_table.tissues, tesla)
     if ranges.anatomy.weights.get(MAPS) and inputs.maps is not None:
         bad = []
         for i in range(len(inputs.maps)):
@@ -277,18 +273,18 @@ def _draw_contrast(
         room_ms = protocol["spacing_ms"] if name in DIXON else 2 * protocol["te_ms"]
         acquisition["bandwidth_hz"] = max(acquisition["bandwidth_hz"], 1000 / room_ms)
     spectra = [t.spectrum for t in inputs.tissues]
+    of_row = mr_physics.tissue_of_row(inputs.tissues, inputs.label_table)
     if name in DIXON:
-        both = dixon_signals(protocol, drawn[:, 1:], spectra, tesla)[_tissue_of_row(inputs)]
+        both = dixon_signals(protocol, drawn[:, 1:], spectra, tesla)[of_row]
         mean, whole = both[:, DIXON.index(name)], both.max(1)  # one unit, so their ratio is left
     else:
         shown = protocols.signals(protocol, drawn[:, 1:], spectra, np.ones(1), tesla)[:, 0]
         left = [protocols.suppression(protocol, pool, np.zeros(1), np.ones(1), tesla)
                 for pool in tissues.POOLS]  # fmt: skip
-        mean = abs(sum(shown[:, p] * left[p] for p in range(2)))[_tissue_of_row(inputs)]
+        mean = abs(sum(shown[:, p] * left[p] for p in range(2)))[of_row]
         whole = mean
     acquisition["scale"] = 1 / mr_scan.brightest(whole, inputs.label_table.tissues)
-    number = np.arange(len(mean))
-    labels = np.column_stack([number, 0 * number, mean * acquisition["scale"], 0 * number])
+    labels = mr_table.label_rows(mean * acquisition["scale"])
     return mr_table.contrast_row(slot, protocol, acquisition), labels
 
 
@@ -303,24 +299,14 @@ def _mean_fat_t1_ms(inputs: ThighSources) -> float:
     return float(np.mean([r.t1_ms for r in inputs.tissues.by_name[tissues.FAT_LIKE].at(3.0)]))
 
 
-def _tissue_of_row(inputs: ThighSources) -> NDArray[np.int64]:
-    names = list(inputs.tissues.by_name)
-    return np.array([names.index(t) for t in inputs.label_table.tissues])
-
-
 def render(
     ranges: Ranges, draws: Sequence[Draw[Params]], inputs: ThighSources, xp: Any
 ) -> dict[str, Any]:
     """The arrays of a micro-batch, sample axis first; `xp` must be numpy so far."""
     made = [_sample(ranges, one, inputs) for one in draws]
     arrays: dict[str, Any] = {name: np.concatenate([m[name] for m in made]) for name in made[0]}
-    tables = {name: [getattr(d.params, name) for d in draws]
-              for name in ("contrasts", "tissues", "labels")}  # fmt: skip
-    tables["thigh"] = [_thigh_row(d.params.thigh)[None] for d in draws]
-    for name, of in tables.items():
-        starts = np.concatenate([[0], np.cumsum([len(t) for t in of])]).astype(np.int64)
-        arrays[name] = Rows(np.concatenate(of), starts)
-    return arrays
+    thighs = mr_table.ragged([_thigh_row(d.params.thigh)[None] for d in draws])
+    return arrays | mr_table.drawn_rows(draws) | {"thigh": thighs}
 
 
 def _thigh_row(params: ThighParams) -> NDArray[np.float64]:
@@ -405,13 +391,9 @@ def _physics_image(
     ranges: Ranges, one: Draw[Params], inputs: ThighSources, scene: Scene, row: Row
 ) -> NDArray[np.float32]:
     """One contrast, (1, z, y, x), from the tissues' values."""
-    drawn, spectra = one.params.tissues[:, 1:], [t.spectrum for t in inputs.tissues]
-    names, of_row = list(inputs.tissues.by_name), _tissue_of_row(inputs)
-    like = [names.index(t) for t in (tissues.WATER_LIKE, tissues.FAT_LIKE, _FLUID_LIKE)]
-    fluids = drawn[of_row, tissues.AT["t2_ms"]] > protocols.FLUID_T2_MS
-    trains = protocols.t2_weights(row, drawn, like if fluids.any() else like[:2])
-    apart = fluids if trains is not None and fluids.any() else None
-    pools = mr_scan.physics_pools(scene, row, drawn, of_row, spectra, apart)
+    pools, trains = mr_physics.pools_of(
+        scene, row, one.params.tissues[:, 1:], inputs.tissues, inputs.label_table
+    )
     slot = int(row["contrast"])
     image = mr_scan.acquired(
         scene, ranges.acquisition, row, pools, 1 / row["scale"] / row["snr"], one.stream,
@@ -448,7 +430,8 @@ def _maps(p: Params, inputs: ThighSources, scene: Scene) -> dict[str, NDArray[np
     at = tissues.AT
     pd, fat = values[:, at["pd"]], values[:, at["fat_fraction"]]
     rate = 1000 / values[:, at["t2s_ms"]]
-    table = np.stack([pd * (1 - fat), pd * fat, pd * rate], 1)[_tissue_of_row(inputs)]
+    of_row = mr_physics.tissue_of_row(inputs.tissues, inputs.label_table)
+    table = np.stack([pd * (1 - fat), pd * fat, pd * rate], 1)[of_row]
     water, fats, rates = mr_scan.look_up(scene, table[:, None].astype(np.complex64), (1.0, 1.0))[
         0
     ].real

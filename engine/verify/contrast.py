@@ -89,7 +89,8 @@ def _painted(name: str) -> Measured:
 def _bands() -> Measured:
     """Balanced echoes of water and fat where B0 and B1 vary, by their tables, beside Bloch's."""
     from voxelmill.engine.recipes.mr_body import Grid
-    from voxelmill.engine.recipes.mr_scan import Scene, physics_pools
+    from voxelmill.engine.recipes.mr_physics import physics_pools
+    from voxelmill.engine.recipes.mr_scan import Scene
     from voxelmill.kernels.spectrum import shift_hz
 
     shape, stream, known = (2, 3, 20), Stream(6, 0), tissues.open_tissues()

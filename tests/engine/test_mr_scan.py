@@ -11,7 +11,7 @@ from voxelmill.engine.acquire import coil_images
 from voxelmill.engine.acquisition import Acquisition, Train, full_sampling
 from voxelmill.engine.draw import Stream
 from voxelmill.engine.mill import draw_batch, render_batch
-from voxelmill.engine.recipes import mr_scan
+from voxelmill.engine.recipes import mr_physics, mr_scan
 from voxelmill.engine.recipes.mr_body import Grid, lattice_shape
 from voxelmill.engine.tissues import AT, COLUMNS
 from voxelmill.kernels import kspace, signals
@@ -131,7 +131,7 @@ def test_balanced_echoes_have_bands_where_b0_is_off(tr_ms, flip_deg, b1, most):
     fine = random.integers(0, 4, (1, 3, 10, 12)).astype(np.uint8)
     scene = _scene(fine, random.uniform(*b1, fine.shape), random.normal(0, 150, fine.shape))
     row = _row(protocols.BalancedEcho(), tr_ms=tr_ms, te_ms=tr_ms / 2, flip_deg=flip_deg)
-    made = mr_scan.physics_pools(scene, row, BRAIN, np.arange(4), ["single"] * 4)[0]
+    made = mr_physics.physics_pools(scene, row, BRAIN, np.arange(4), ["single"] * 4)[0]
     own = BRAIN[fine[0]]
     fat, fat_hz = own[..., AT["fat_fraction"]], float(shift_hz(1.3, 3.0))
     for pool, (share, t1, off) in enumerate(
@@ -163,8 +163,8 @@ def test_every_pulse_of_mprage_has_its_signals(numbers):
     fine = random.integers(0, 4, (1, 3, 8, 9)).astype(np.uint8)
     scene = _scene(fine, random.uniform(0.9, 1.1, fine.shape), 0)
     row = _row(protocols.Mprage(), **numbers)
-    pools = mr_scan.physics_pools(scene, row, BRAIN, np.arange(4), ["single"] * 4)[0]
-    weights = mr_scan.trains_of(scene, row, BRAIN, np.arange(4), [0, 1])
+    pools = mr_physics.physics_pools(scene, row, BRAIN, np.arange(4), ["single"] * 4)[0]
+    weights = mr_physics.trains_of(scene, row, BRAIN, np.arange(4), [0, 1])
     assert weights.shape == (len(pools), row["echoes"])
     wanted, centre = _pulses(row, BRAIN[fine[0]], scene.b1[0]), int(row["centre"])
     top = abs(wanted[centre, 0]).max()
@@ -187,8 +187,8 @@ def test_lines_of_mprage_are_weighted_as_the_closed_form_says(t1_ms):
                       t2s_ms=(50, 50))  # fmt: skip
     scene, row = _scene(fine, 1, 0), _row(protocols.Mprage())
     job = (row, values, np.arange(2))
-    pools = mr_scan.physics_pools(scene, *job, ["single"] * 2)
-    weights = mr_scan.trains_of(scene, *job, [1, 1])
+    pools = mr_physics.physics_pools(scene, *job, ["single"] * 2)
+    weights = mr_physics.trains_of(scene, *job, [1, 1])
     centre = int(row["centre"])
     plan = Acquisition(
         kspace.VOLUME, np.ones((1, 3), np.float32), full_sampling(1, fine.shape[1:]),
@@ -204,7 +204,7 @@ def test_lines_of_mprage_are_weighted_as_the_closed_form_says(t1_ms):
 def test_fat_that_is_nulled_at_the_centre_of_mprage_keeps_its_lines_even():
     scene, numbers = _scene(np.zeros((1, 1, 1, 4), np.uint8), 1, 0), {"echoes": 41, "centre": 20}
     null = _row(protocols.Mprage(), ti_ms=250, efficiency=1.0, **numbers)
-    made = {ti: mr_scan.trains_of(scene, {**null, "ti_ms": ti}, BRAIN, np.arange(4), [0, 1])[1]
+    made = {ti: mr_physics.trains_of(scene, {**null, "ti_ms": ti}, BRAIN, np.arange(4), [0, 1])[1]
             for ti in (250, 900)}  # fmt: skip
     assert (made[250] == 1).all()
     assert np.ptp(made[900]) > 0.1
@@ -215,7 +215,9 @@ def test_a_balanced_band_is_dark_and_where_it_should_be():
     b0 = np.linspace(-300, 300, 601)
     fine = np.zeros((1, 1, 1, 601), np.uint8)
     row = _row(protocols.BalancedEcho(), tr_ms=5.0, te_ms=2.5, flip_deg=40)
-    shown = mr_scan.physics_pools(_scene(fine, 1, b0), row, BRAIN[:1], np.zeros(1, int), ["single"])
+    shown = mr_physics.physics_pools(
+        _scene(fine, 1, b0), row, BRAIN[:1], np.zeros(1, int), ["single"]
+    )
     water = abs(shown[0, 0, 0, 0])
     dark = b0[1:-1][(water[1:-1] < water[2:]) & (water[1:-1] < water[:-2])]
     near = [-300, -100, 100, 300]
