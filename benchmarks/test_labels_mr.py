@@ -22,7 +22,7 @@ from stages import PARTS, make_store
 from voxelmill.engine.plan import open_plan
 from voxelmill.engine.recipes import mr_random, mr_scan
 
-SAMPLES = int(os.environ.get("VOXELMILL_BENCH_HEADS", "32"))
+SAMPLES = int(os.environ.get("VOXELMILL_BENCH_HEADS", "24"))
 SPEC = Path(__file__).parents[1] / "examples" / "brain_mr.yaml"
 MEMORY = Path("/dev/shm")
 SIZE = ["ranges.shape=[128, 128, 128]", "ranges.voxel_mm=[1.6, 1.6, 1.6]"]
