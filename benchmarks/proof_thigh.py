@@ -171,8 +171,10 @@ def arm(given: argparse.Namespace) -> dict[str, Any]:
     row, rows = trained(spec, place, given.work)
     each = HELD_SAMPLES * len(CONTRASTS)
     held = {name: short(rows[i * each : (i + 1) * each]) for i, name in enumerate(ARMS)}
-    scores = score(found_in(place, real_slices(given.data)[0]), given.data)
-    return {"arm": given.arm} | row | {"held": held, "rows": scores}
+    image, masks, _ = real_slices(given.data)
+    found = found_in(place, image)
+    scores = {"taken_for": taken_for(found, masks), "rows": score(found, given.data)}
+    return {"arm": given.arm} | row | {"held": held} | scores
 
 
 def spec_of(given: argparse.Namespace, name: str) -> TrainSpec:
@@ -244,6 +246,14 @@ def score(found: Any, data: Path) -> list[dict[str, Any]]:
                 row[name] = fit(ours, theirs, slice_ml)
             rows.append(row)
     return rows
+
+
+def taken_for(found: Any, masks: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Of each true tissue the share that is taken for each class."""
+    return {
+        name: {c: round(float((found[masks[name]] == i).mean()), 4) for c, i in NUMBER.items()}
+        for name in FOUND
+    }
 
 
 def fit(found: Any, truth: Any, voxel_ml: float) -> dict[str, float | None]:
