@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from voxelmill.engine.errors import SourceError
+from voxelmill.engine.errors import SourceError, SpecError
 from voxelmill.engine.nearest import did_you_mean
+from voxelmill.engine.spec_yaml import Problems, parse, plain
 
 FOLDER = Path(__file__).parent / "data" / "mr" / "tables"
 MOST_ROWS = 256  # a label map in memory is uint8
@@ -140,11 +140,13 @@ def _shipped(table: str) -> LabelTable:
 
 
 def _parsed(path: Path) -> LabelTable:
+    problems = Problems()
     try:
-        found = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        root = parse(path.read_text("utf-8"), str(path), problems)
+        problems.raise_any()
+    except (OSError, UnicodeDecodeError, SpecError) as error:
         raise SourceError(f"table: {path} is not readable YAML: {error}") from error
-    return table_of(found, str(path))
+    return table_of(None if root is None else plain(root), str(path))
 
 
 def table_of(found: Any, where: str) -> LabelTable:
@@ -219,12 +221,18 @@ def _check_rows(rows: list[_Entry], problems: list[str]) -> None:
         problems += [
             f"{what} {item!r} stands {n} times" for item, n in Counter(items).items() if n > 1
         ]
-    partners = {v: (name, values, partner) for values, name, _, _, partner in rows for v in values}
-    for values, name, _, _, partner in rows:
+    by_value = {value: row for row in rows for value in row[0]}
+    for values, name, tissue, _, partner in rows:
         if partner is None:
             continue
-        other = partners.get(partner)
-        if other is None:
+        if partner not in by_value:
             problems.append(f"{name}: its partner {partner} is the value of no row")
-        elif other[2] not in values:
-            problems.append(f"{name}: its partner {other[0]!r} has the partner {other[2]}, not it")
+            continue
+        _, other, its_tissue, _, back = by_value[partner]
+        if back not in values:
+            problems.append(f"{name}: its partner {other!r} has the partner {back}, not it")
+        elif its_tissue != tissue:
+            problems.append(
+                f"{name}: of tissue {tissue!r}, its partner {other!r} of {its_tissue!r}; a flip "
+                "makes one of the other, so give both one tissue, or neither a partner"
+            )

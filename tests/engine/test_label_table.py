@@ -53,6 +53,8 @@ def test_all_mistakes_in_one_message():
         {"value": 3, "name": "same", "tissue": "air", "partner": 4},
         {"value": 4, "name": "one-sided", "tissue": "air", "partner": 4},
         {"value": 4, "name": "again", "tissue": "air", "color": "red"},
+        {"value": 5, "name": "left", "tissue": "skin", "partner": 6},
+        {"value": 6, "name": "right", "tissue": "air", "partner": 5},
         {"value": 1.5, "name": "half", "tissue": "air"},
         {"name": "no value"},
     ]
@@ -65,6 +67,7 @@ def test_all_mistakes_in_one_message():
         "value 4 stands 2 times",
         "name 'same' stands 2 times",
         "its partner 9 is the value of no row",
+        "left: of tissue 'skin', its partner 'right' of 'air'",
         "unknown key 'color'",
         "half: value and partner are integers",
         "a row needs value, name and tissue",
@@ -86,6 +89,12 @@ def test_a_table_is_found_by_its_name_or_file(tmp_path):
     (tmp_path / "bad.yaml").write_text("rows: [")
     with pytest.raises(SourceError, match="not readable YAML"):
         open_table("bad.yaml", tmp_path)
+    twice = "rows:\n  - {value: 0, name: a, tissue: air,\n     tissue: skin}\nname: no\nrows: []\n"
+    (tmp_path / "twice.yaml").write_text(twice)
+    with pytest.raises(SourceError) as caught:
+        open_table("twice.yaml", tmp_path)
+    assert "twice.yaml:3:6: tissue: given twice, first in line 2" in str(caught.value)
+    assert "twice.yaml:5:1: rows: given twice, first in line 1" in str(caught.value)
     with pytest.raises(SourceError, match="did you mean 'left leaf'"):
         table().row("left leav")
 
