@@ -6,7 +6,7 @@ This opens stores and hands iterators of batches to `voxelmill.models`, which kn
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,12 +115,10 @@ def run(
     sources = [open_source(base / store, spec) for store in spec.stores]
     tests = [open_source(base / store, spec) for store in spec.test]
     is_one = spec.contrasts == "one"
-    inputs = {1 if is_one else s.contrasts for s in (*sources, *tests)}
-    if len(inputs) > 1:
-        raise SpecError(f"stores of {sorted(inputs)} contrasts; make them alike, or take one of "
-                        "them for each sample: contrasts: one")  # fmt: skip
-    size = Size(len(sources[0].axes), inputs.pop(), len(spec.classes), spec.network.width,
-                spec.network.levels, spec.network.fold)  # fmt: skip
+    if not is_one:
+        check_contrasts([*sources, *tests])
+    size = Size(len(sources[0].axes), 1 if is_one else sources[0].contrasts, len(spec.classes),
+                spec.network.width, spec.network.levels, spec.network.fold)  # fmt: skip
     low, high = spec.seed & 0xFFFFFFFF, spec.seed >> 32  # a key alone would cut the seed
     key = jax.random.fold_in(jax.random.key(low), high & 0xFFFFFFFF)
     network = UNet(size, rngs=nnx.Rngs(key))
@@ -178,6 +176,20 @@ def open_source(path: Path, spec: TrainSpec) -> Source:
     named = {"image": spec.image, "label": spec.label}
     return source(open_store(path), spec.classes, **named, near=spec.keep.near,
                   margin=spec.keep.margin)  # fmt: skip
+
+
+def check_contrasts(sources: Sequence[Source]) -> None:
+    """Raise SpecError for stores whose images do not have the same contrasts in the same order."""
+    for pair in combinations(sources, 2):
+        names = {s.contrast_names for s in pair if s.contrast_names}
+        if len(names) > 1 or pair[0].contrasts != pair[1].contrasts:
+            told = " and ".join(
+                f"{s.reader.location} ({', '.join(s.contrast_names) or s.contrasts})" for s in pair
+            )
+            raise SpecError(
+                f"other contrasts in {told}; make them alike, or take one of them for each sample: "
+                "contrasts: one"
+            )
 
 
 def score(network: Any, on: Source, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from voxelmill.engine.errors import SpecError
 from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.permutation import derived_seed
 from voxelmill.engine.reader import Reader
-from voxelmill.engine.sample import Field
+from voxelmill.engine.sample import Field, Ragged
 
 Array = NDArray[Any]
 _LEFT = re.compile(r"\bleft\b")
@@ -42,8 +42,8 @@ class Source:
 
     axes: of space, without those of one voxel. class_of: value of the label field -> class. near:
     (values,) bool, those around which the image is kept, with `margin` voxels; elsewhere it is 0.
-    None keeps all of it. contrasts: of the image. single: axes of space that have one voxel, as
-    numbers.
+    None keeps all of it. contrasts: how many the image has; contrast_names: these, or () where the
+    store does not say. single: axes of space that have one voxel, as numbers.
     """
 
     reader: Reader
@@ -55,6 +55,7 @@ class Source:
     margin: int = 0
     contrasts: int = 1
     single: tuple[int, ...] = ()
+    contrast_names: tuple[str, ...] = ()
 
     def prepared(
         self, batch: Mapping[str, Any], which: Sequence[int] | None = None
@@ -139,7 +140,19 @@ def source(
     apart = len(dense[image].axes) > len(space)
     contrasts = dense[image].shape[0] if apart else 1
     kept = inside if near else None
-    return Source(reader, image, label, axes, class_of, kept, margin, contrasts, single)
+    names = _contrast_names(reader, contrasts) if apart else ()
+    return Source(reader, image, label, axes, class_of, kept, margin, contrasts, single, names)
+
+
+def _contrast_names(reader: Reader, count: int) -> tuple[str, ...]:
+    """What the table `contrasts` of the first sample, as of all, calls them; () without one."""
+    table = reader.fields.get("contrasts")
+    columns = {c.name: i for i, c in enumerate(table.columns)} if isinstance(table, Ragged) else {}
+    if not isinstance(table, Ragged) or "contrast" not in columns or not len(reader):
+        return ()
+    codes = reader.start([0], ["contrasts"]).result()["contrasts"].values[:, columns["contrast"]]
+    known = table.columns[columns["contrast"]].categories
+    return tuple(known[int(c)] for c in codes) if known and len(codes) == count else ()
 
 
 class TrainingBatches(Iterator[dict[str, Array]]):

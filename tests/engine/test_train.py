@@ -1,6 +1,7 @@
 """From stores to a scored network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from voxelmill.engine.errors import SpecError
 from voxelmill.engine.reader import open_store
 from voxelmill.engine.run_local import make
-from voxelmill.engine.train import find_classes, read_train_spec, run, summary
+from voxelmill.engine.train import check_contrasts, find_classes, read_train_spec, run, summary
 from voxelmill.engine.training_batches import Change, TrainingBatches, grown, source
 
 DISCS = "examples/discs.py"
@@ -173,6 +174,37 @@ def test_networks_of_all_contrasts_and_of_one(slices, folder):
         assert [r.get("contrast") for r in result["rows"]][:3] == (
             [0, 1, 2] if name == "one" else [None] * 3
         )
+
+
+THIGHS = """
+recipe: thigh_mr
+count: 1
+inputs: {{maps: none, people: 3}}
+ranges:
+  shape: [1, 16, 24]
+  voxel_mm: [15, 16, 16]
+  bend: {{spacing_mm: 80}}
+  preset: none
+  contrasts: [{}]
+"""
+
+
+def test_stores_of_other_contrasts_are_told_apart(tmp_path):
+    def on(names):
+        place = tmp_path / f"{names.replace(', ', '_')}.zarr"
+        make(THIGHS.format(names), place)
+        reader = open_store(place)
+        return source(reader, {"rest": list(reader.labels["label"].values())})
+
+    first, turned, other = on("t1w, stir"), on("stir, t1w"), on("t1w, pd")
+    assert first.contrast_names == ("t1w", "stir")
+    check_contrasts([first, first, replace(turned, contrast_names=())])
+    for wrong in (turned, other):
+        names = ", ".join(wrong.contrast_names)
+        with pytest.raises(SpecError, match=rf"t1w_stir.zarr \(t1w, stir\) and .*\({names}\)"):
+            check_contrasts([replace(first, contrast_names=()), first, wrong])
+    with pytest.raises(SpecError, match=r"\(t1w, stir\) and .*\(3\); make them alike"):
+        check_contrasts([first, replace(turned, contrasts=3, contrast_names=())])
 
 
 def test_mistakes_are_told(folder, tmp_path):
