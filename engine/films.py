@@ -1,18 +1,17 @@
 """Opened chest films: decoded when asked for, kept in a cache of bounded bytes."""
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.engine.errors import SourceError
+from voxelmill.engine.kept import Kept
 from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.pictures import (
     Grey,
@@ -93,8 +92,7 @@ class Films:
         """skipped: a line for each input that is left out as bad. notes: what else to tell."""
         self.sources, self.donor_files, self.digest = tuple(sources), tuple(donors), digest
         self.skipped, self.notes, self.cache_bytes = list(skipped), list(notes), cache_bytes
-        self._cache: OrderedDict[tuple[int, int], Film] = OrderedDict()
-        self._held, self._lock = 0, Lock()
+        self._kept: Kept[Film] = Kept(cache_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As its list of files: another process opens no more than it draws."""
@@ -133,19 +131,8 @@ class Films:
 
     def film(self, i: int, size: int) -> Film:
         """Film `i` at (size, size), from the cache or decoded; any thread may ask."""
-        with self._lock:
-            film = self._cache.get((i, size))
-            if film is not None:
-                self._cache.move_to_end((i, size))
-                return film
-        film = _decode(self.sources[i], size)
-        with self._lock:
-            if (i, size) not in self._cache:
-                self._cache[i, size] = film
-                self._held += film.nbytes
-            while self._held > self.cache_bytes and len(self._cache) > 1:
-                self._held -= self._cache.popitem(last=False)[1].nbytes
-            return self._cache[i, size]
+        key = (i, size)
+        return self._kept.get(key) or self._kept.put(key, _decode(self.sources[i], size))
 
     def held_bytes(self, fields: Sequence[Field | Ragged]) -> int:
         """The most that is kept of them for samples of `fields`."""

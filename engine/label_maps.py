@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,7 +11,6 @@ from hashlib import sha256
 from io import StringIO
 from json import dumps
 from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from voxelmill.engine.draw import ranged
 from voxelmill.engine.errors import SourceError
+from voxelmill.engine.kept import Kept
 from voxelmill.engine.label_nifti import SUFFIXES, Grid, read_map
 from voxelmill.engine.label_table import LabelTable, Rows, open_table
 
@@ -79,6 +79,11 @@ class LabelMap:
     subject: str
     orientation: str
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.rows.nbytes
+
 
 class Packed(NamedTuple):
     """Maps in one buffer, as `kernels.warp` takes them: map m is flat[starts[m]:starts[m + 1]]."""
@@ -105,8 +110,7 @@ class LabelMaps:
         self.label_table, self.sources, self.digest = table, tuple(sources), digest
         self.skipped, self.notes = list(skipped), list(notes)
         self.most_ratio, self.cache_bytes = most_ratio, cache_bytes
-        self._cache: OrderedDict[int, LabelMap] = OrderedDict()
-        self._held, self._lock = 0, Lock()
+        self._kept: Kept[LabelMap] = Kept(cache_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As its list of files: another process reads no more than it draws."""
@@ -157,18 +161,7 @@ class LabelMaps:
 
     def map(self, i: int) -> LabelMap:
         """Map `i`, from the cache or read; any thread may ask."""
-        with self._lock:
-            if i in self._cache:
-                self._cache.move_to_end(i)
-                return self._cache[i]
-        found = self._read(self.sources[i])
-        with self._lock:
-            if i not in self._cache:
-                self._cache[i] = found
-                self._held += found.rows.nbytes
-            while self._held > self.cache_bytes and len(self._cache) > 1:
-                self._held -= self._cache.popitem(last=False)[1].rows.nbytes
-        return found
+        return self._kept.get(i) or self._kept.put(i, self._read(self.sources[i]))
 
     def _read(self, source: MapSource) -> LabelMap:
         try:

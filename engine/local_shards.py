@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from voxelmill.engine.commit import FileState
 from voxelmill.engine.description import Description
 from voxelmill.engine.errors import StoreError
+from voxelmill.engine.kept import Kept
 from voxelmill.engine.layout import inner_chunks, shard_files
 from voxelmill.engine.local_commits import Commits
 from voxelmill.engine.shard_files import (
     Damage,
     Files,
-    Kept,
     ShardFile,
     place_in,
     read_index,
@@ -55,7 +55,8 @@ class Process:
         self.all_fits = fits(nbytes)
         self.pool, self.hints = Pool(threads), Pool(1, "voxelmill-hint")
         self.files = Files()
-        self.indexes, self.chunks = Kept(_INDEX_BYTES), Kept(_CHUNK_BYTES)
+        self.indexes: Kept[NDArray[Any]] = Kept(_INDEX_BYTES)
+        self.chunks: Kept[NDArray[Any]] = Kept(_CHUNK_BYTES)
         self.checked: dict[str, NDArray[np.uint8]] = {}  # a bit a sample
         self.fixed: dict[str, NDArray[np.bool_]] = {}  # shards whose payloads are at even steps
         self.cold = 0  # batches for which the kernel is still told ahead

@@ -10,7 +10,7 @@ import os
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
@@ -224,32 +224,6 @@ class Files:
                 self.clear()  # the program itself has many open
                 return self._opened(path)
             raise Damage(str(error.strerror), "cannot be opened") from error
-
-
-class Kept:
-    """What was read and may be asked for again, bounded in bytes: the longest unused goes first."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self.nbytes, self._most = 0, most_bytes
-        self._kept: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable) -> NDArray[Any] | None:
-        """What was put, if it is still there."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
-            return found
-
-    def put(self, key: Hashable, value: NDArray[Any]) -> None:
-        """Keep `value`, which must not be a view of something larger."""
-        with self._lock:
-            old = self._kept.pop(key, None)
-            self.nbytes += value.nbytes - (0 if old is None else old.nbytes)
-            self._kept[key] = value
-            while self.nbytes > self._most and len(self._kept) > 1:
-                self.nbytes -= self._kept.popitem(last=False)[1].nbytes
 
 
 def read_index(file: ShardFile, entries: int, check: bool) -> NDArray[Any]:

@@ -5,7 +5,6 @@ map; `derive_tissues` paints skin, subcutaneous and intermuscular fat, fascia, c
 vessels and a nerve with the thicknesses drawn, once a sample.
 """
 
-from collections import OrderedDict
 from threading import Lock
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.engine.draw import Stream
+from voxelmill.engine.kept import Kept
 from voxelmill.engine.label_maps import SHIPPED, LabelMaps
 from voxelmill.engine.label_table import Rows
 from voxelmill.engine.thigh_depths import Depth, ThighDepths, check_thigh, thigh_depths
@@ -70,7 +70,7 @@ class ThighMaps:
 
     def __init__(self, maps: LabelMaps, cache_bytes: int = CACHE_BYTES) -> None:
         self.maps, self.cache_bytes = maps, cache_bytes
-        self._cache: OrderedDict[int, ThighDepths] = OrderedDict()
+        self._kept: Kept[ThighDepths] = Kept(cache_bytes)
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -92,11 +92,8 @@ class ThighMaps:
         Raises SourceError where it shows no thigh.
         """
         with self._lock:  # one at a time: the work of a map is not done twice
-            if i not in self._cache:
-                self._cache[i] = thigh_depths(self.maps.map(i), self.maps.label_table)
-                while sum(d.nbytes for d in self._cache.values()) > self.cache_bytes:
-                    if len(self._cache) == 1:
-                        break
-                    self._cache.popitem(last=False)
-            self._cache.move_to_end(i)
-            return self._cache[i]
+            found = self._kept.get(i)
+            if found is None:
+                made = thigh_depths(self.maps.map(i), self.maps.label_table)
+                found = self._kept.put(i, made)
+            return found

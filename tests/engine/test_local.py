@@ -24,6 +24,7 @@ from voxelmill.engine.commit import pack, read_records
 from voxelmill.engine.crc import crc32c_at, crc32c_holding
 from voxelmill.engine.draw import name_code, philox
 from voxelmill.engine.errors import StoreError
+from voxelmill.engine.kept import Kept
 from voxelmill.engine.local import LocalArrays, window_steps
 from voxelmill.engine.location import Location
 from voxelmill.engine.order import Order
@@ -33,7 +34,6 @@ from voxelmill.engine.shard_files import (
     NOWAIT,
     Damage,
     Files,
-    Kept,
     ShardFile,
     place_in,
     read_index,

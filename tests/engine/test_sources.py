@@ -440,7 +440,7 @@ def test_the_cache_is_bounded_and_keeps_the_latest(folder):
 
 def test_many_threads_get_the_same_films(folder):
     films = films_of(folder)
-    films.cache_bytes = films.film(0, 64).nbytes
+    films = Films(films.sources, (), films.digest, cache_bytes=films.film(0, 64).nbytes)
     found, gate = [], threading.Barrier(6)
 
     def work(i):
