@@ -3,10 +3,10 @@
     python -m pytest benchmarks/test_labels_mr.py --benchmark-enable -s
 
 Every case makes a store of the shipped heads in memory (/dev/shm), from the call to the last
-commit, with one process; all effects are as likely as their defaults say. `stages_s` has the
-seconds that each stage of the mill worked, `render_ms` what the parts of a sample took in the last
-round, milliseconds of wall time a sample; `render_ms.rest` is the turning of float32 into float16,
-tables, and what lies between.
+commit, with one process; all effects are as likely as their defaults say. `stages_ms` has the time
+that each stage of the mill worked in the last round, `render_ms` what the parts of rendering took,
+both in milliseconds a sample; a part does not count what another takes inside it. `render_ms.rest`
+is the turning of float32 into float16, tables, and what lies between.
 
 What bounds it: rendering, on two cores; see `render_ms` for its parts. The 2-D transforms of
 slices are faster than the 3-D ones of MPRAGE; classes inside labels cost a look-up of a field
