@@ -38,6 +38,10 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set a key of the spec: ranges.count=3.", metavar="KEY=VALUE"),
 ]
+TrainSet = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set a key of the spec: steps=500.", metavar="KEY=VALUE"),
+]
 RecipeFile = Annotated[
     Path | None, typer.Option("--recipe", help="A recipe from outside: a Python file.")
 ]
@@ -237,7 +241,7 @@ def show(
     ),
     index: Annotated[str, typer.Option(help="Samples: 0:24, or 3,7,12.")] = "0:24",
 ) -> None:
-    """A contact sheet: images with instance outlines and a class legend.
+    """A contact sheet: images with outlines, or slices with one tinted by classes, and a legend.
 
     [bold]Example[/bold]: voxelmill show cxr.zarr -o sheet.png --index 0:24
     """
@@ -372,7 +376,7 @@ def train(
     out_folder: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for weights, checkpoint and scores.")
     ],
-    sets: Set = None,
+    sets: TrainSet = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a segmentation network on stores, and score it; goes on where it was killed.

@@ -105,11 +105,17 @@ def run(
     returns: steps, seconds, loss, and a row for each sample of the test stores; with contrasts
     "one" for each contrast of it. folder: where the paths of the spec start.
     """
-    import jax
-    from flax import nnx
+    try:
+        import jax
+        from flax import nnx
 
-    from voxelmill.models.training import Schedule, save_network, train
-    from voxelmill.models.unet import Size, UNet
+        from voxelmill.models.training import Schedule, save_network, train
+        from voxelmill.models.unet import Size, UNet
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"training needs {error.name}, which is not installed; in the clone: "
+            'pip install ".[models]"'
+        ) from error
 
     place, base = Path(out), Path(folder)
     sources = [open_source(base / store, spec) for store in spec.stores]
