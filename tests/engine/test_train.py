@@ -1,6 +1,7 @@
 """From stores to a scored network."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -52,6 +53,12 @@ def test_run_scores_and_goes_on(folder):
     again = run(spec, folder / "out", folder, told=lambda step, loss: seen.append(loss))
     assert len(seen) == 40
     assert again["rows"] == result["rows"]
+
+
+def test_a_package_that_lacks_is_named(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", None)
+    with pytest.raises(SpecError, match=r"needs jax.*\.\[models\]"):
+        run(read_train_spec(folder / "train.yaml"), tmp_path / "net", folder)
 
 
 def test_batches_of_two_stores_go_on_anywhere(folder):
