@@ -25,6 +25,7 @@ SHIPPED = Path(__file__).parent / "data" / "mr" / "tissues.yaml"
 MARKS = {
     "V": "read in the source",
     "C": "read in public code that cites the source",
+    "D": "made from other values of the source by the rule beside it in the file",
     "M": "textbook or general knowledge, not read again",
 }
 NAMES = ("tissue.source", "tissue.pd", "tissue.fat", "tissue.t1", "tissue.t2", "tissue.t2s")

@@ -101,7 +101,7 @@ def test_unknown_tissues_and_fields_are_refused_with_the_nearest_word():
         ({"t1": -900}, "T2 32 must be above 0 and not above T1 -900"),
         ({"t2": 0}, "T2 0 must be above 0"),
         ({"source": "nobody"}, "unknown source 'nobody'"),
-        ({"mark": "X"}, "mark 'X' must be one of V, C, M"),
+        ({"mark": "X"}, "mark 'X' must be one of V, C, D, M"),
         ({"t3": 1}, "unknown key 't3'"),
     ],
 )
