@@ -1,32 +1,35 @@
-"""Volumes as pictures: their middle slices side by side, the last one tinted by its labels."""
+"""Volumes as pictures: middle slices side by side, named, the last one tinted by its labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from voxelmill.engine.sample import Field
 
 VOLUME = ("z", "y", "x")
 MOST = 9
-GAP_PX = 2
+GAP_PX, NAME_PX, FONT_PX = 2, 16, 12  # between panels, of a line under each, of its letters
 TINT = 0.5  # share of a label's colour
 _DEEP = 0.4  # extent along z over that along y, from which a volume is cut in all three ways
+
+_SIDES = {"z": "axial", "y": "coronal", "x": "sagittal"}
 
 RGB = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A slice (rows, columns), the length of its pixels, and the labels that tint it if any."""
+    """A slice (rows, columns), the length of its pixels, the labels that tint it, and its name."""
 
     image: NDArray[Any]
     mm: tuple[float, float]
     label: NDArray[Any] | None = None
+    name: str = ""
 
 
 def is_volume(field: Field) -> bool:
@@ -35,20 +38,30 @@ def is_volume(field: Field) -> bool:
 
 
 def panels(
-    image: NDArray[Any], label: NDArray[Any] | None, voxel_mm: Sequence[float]
+    image: NDArray[Any],
+    label: NDArray[Any] | None,
+    voxel_mm: Sequence[float],
+    names: Sequence[str],
+    label_name: str = "label",
 ) -> list[Panel]:
     """Of a volume (z, y, x): axial, coronal and sagittal; of several (n, z, y, x): each axial.
 
-    A volume that is thin along z is shown axially alone. The last panel is tinted by the labels.
+    A volume that is thin along z is shown axially alone. The last panel is the first once more,
+    tinted by the labels. names: of each volume.
     """
     grey = [_scaled(v) for v in (image[None] if image.ndim == 3 else image)[:MOST]]
     sides = ["z"]
     depth, height, _ = np.multiply(grey[0].shape, voxel_mm)
     if len(grey) == 1 and depth > _DEEP * height:
         sides = ["z", "y", "x"]
-    made = [_slice(v, side, voxel_mm, None) for v in grey for side in sides]
+    made = [
+        _slice(v, side, voxel_mm, None, f"{name}, {_SIDES[side]}" if len(sides) > 1 else name)
+        for v, name in zip(grey, names, strict=False)
+        for side in sides
+    ]
     if label is not None:
-        made = [*made[: MOST - 1], _slice(grey[0], "z", voxel_mm, label)]
+        tinted = _slice(grey[0], "z", voxel_mm, label, f"{names[0]} + {label_name}")
+        made = [*made[: MOST - 1], tinted]
     return made
 
 
@@ -59,7 +72,11 @@ def _scaled(volume: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _slice(
-    volume: NDArray[np.uint8], side: str, voxel_mm: Sequence[float], label: NDArray[Any] | None
+    volume: NDArray[np.uint8],
+    side: str,
+    voxel_mm: Sequence[float],
+    label: NDArray[Any] | None,
+    name: str,
 ) -> Panel:
     """The middle slice across an axis, z upwards."""
     axis = VOLUME.index(side)
@@ -70,30 +87,67 @@ def _slice(
         flat = np.take(array, at, axis)
         return flat if side == "z" else flat[::-1]
 
-    return Panel(cut(volume), (rows, columns), None if label is None else cut(label))
+    return Panel(cut(volume), (rows, columns), None if label is None else cut(label), name)
 
 
 def mosaic(
-    shown: Sequence[Panel], size_px: int, paper: RGB, colours: Mapping[int, RGB]
+    shown: Sequence[Panel], size_px: int, paper: RGB, ink: RGB, colours: Mapping[int, RGB]
 ) -> Image.Image:
-    """The panels in a square picture, in true proportions. colours: label value -> colour."""
-    columns = ceil(sqrt(len(shown)))
-    cell = (size_px - GAP_PX * (columns - 1)) // columns
-    largest = max(max(np.multiply(p.image.shape, p.mm)) for p in shown)
-    picture = Image.new("RGB", (size_px, size_px), paper)
-    for place, panel in enumerate(shown):
-        height, width = (
-            max(1, round(n * mm / largest * cell))
-            for n, mm in zip(panel.image.shape, panel.mm, strict=True)
-        )
+    """The panels with their names, as large as fit into a square, in true proportions.
+
+    Less high than `size_px` where they need no more. colours: label value -> colour.
+    """
+    sizes = np.array([np.multiply(p.image.shape, p.mm) for p in shown])
+    scale, columns = max(
+        (_scale(sizes, columns, size_px), -columns) for columns in range(1, len(shown) + 1)
+    )
+    columns = -columns
+    heights, widths = _grid(sizes, columns)
+    tops = _starts(heights * scale + NAME_PX)
+    lefts = _starts(widths * scale)
+    lefts += (size_px - (lefts[-1] - GAP_PX)) // 2
+    picture = Image.new("RGB", (size_px, min(size_px, tops[-1] - GAP_PX)), paper)
+    pen = ImageDraw.Draw(picture)
+    for place, (panel, size) in enumerate(zip(shown, sizes, strict=True)):
+        height, width = (max(1, round(mm * scale)) for mm in size)
         tile = Image.fromarray(panel.image).resize((width, height), Image.Resampling.LANCZOS)
         tile = tile.convert("RGB")
         if panel.label is not None:
             tile = _tinted(tile, panel.label, colours)
         row, column = divmod(place, columns)
-        x, y = ((cell + GAP_PX) * i for i in (column, row))
-        picture.paste(tile, (x + (cell - width) // 2, y + (cell - height) // 2))
+        x, y = int(lefts[column]), int(tops[row])
+        room = int(lefts[column + 1]) - GAP_PX - x
+        picture.paste(tile, (x + (room - width) // 2, y))
+        pen.text((x + room / 2, y + height + 1), panel.name, ink, _font(panel.name, room), "mt")
     return picture
+
+
+def _grid(sizes: NDArray[Any], columns: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Heights of rows and widths of columns of panels of `sizes` (height, width)."""
+    rows = ceil(len(sizes) / columns)
+    padded = np.zeros((rows * columns, 2))
+    padded[: len(sizes)] = sizes
+    cells = padded.reshape(rows, columns, 2)
+    return cells[..., 0].max(1), cells[..., 1].max(0)
+
+
+def _scale(sizes: NDArray[Any], columns: int, size_px: int) -> float:
+    """Pixels a mm at which so many columns, and their rows with names, fit into a square."""
+    heights, widths = _grid(sizes, columns)
+    high = size_px - len(heights) * (NAME_PX + GAP_PX) + GAP_PX
+    wide = size_px - (columns - 1) * GAP_PX
+    return float(min(high / heights.sum(), wide / widths.sum()))
+
+
+def _starts(lengths: NDArray[Any]) -> NDArray[Any]:
+    """Where each begins, in whole pixels, and after the last where a next one would."""
+    return np.concatenate([[0], np.cumsum(lengths + GAP_PX)]).astype(int)
+
+
+def _font(text: str, room: int) -> Any:
+    """The usual size, or one at which the text fits."""
+    needed = ImageFont.load_default(FONT_PX).getlength(text)
+    return ImageFont.load_default(max(6, min(FONT_PX, int(FONT_PX * room / max(needed, 1)))))
 
 
 def _tinted(tile: Image.Image, label: NDArray[Any], colours: Mapping[int, RGB]) -> Image.Image:

@@ -72,8 +72,9 @@ def sheet(path: str | Path, output: str | Path, indices: Sequence[int]) -> int:
     image_name = _image_field(reader)
     columns = min(6, len(there))
     rows = -(-len(there) // columns)
-    width = columns * (TILE_PX + GAP_PX) + GAP_PX
-    width, tiles = max(width, 780), HEADER_PX + rows * (TILE_PX + CAPTION_PX + GAP_PX)
+    width = max(columns * (TILE_PX + GAP_PX) + GAP_PX, 780)
+    tile_px = _tile(reader[there[0]], image_name, reader).height
+    tiles = HEADER_PX + rows * (tile_px + CAPTION_PX + GAP_PX)
     legend = _legend(reader, width)
     height = tiles + 10 + LINE_PX * max(2, 1 + max((place.line for place in legend), default=0))
     picture = Image.new("RGB", (width, height), PAPER)
@@ -82,10 +83,10 @@ def sheet(path: str | Path, output: str | Path, indices: Sequence[int]) -> int:
     for place, i in enumerate(there):
         row, column = divmod(place, columns)
         x = GAP_PX + column * (TILE_PX + GAP_PX)
-        y = HEADER_PX + row * (TILE_PX + CAPTION_PX + GAP_PX)
+        y = HEADER_PX + row * (tile_px + CAPTION_PX + GAP_PX)
         sample = reader[i]
         picture.paste(_tile(sample, image_name, reader), (x, y))
-        pen.text((x + 2, y + TILE_PX + 4), _caption(sample, i, reader), FAINT, _font(17))
+        pen.text((x + 2, y + tile_px + 4), _caption(sample, i, reader), FAINT, _font(17))
     _draw_legend(pen, legend, tiles + 10)
     picture.save(output)
     return len(there)
@@ -198,7 +199,24 @@ def _volume(sample: dict[str, Any], image_name: str, reader: Reader) -> Image.Im
     label = sample[labels[0]] if labels else None
     voxel_mm = reader.description.spec.get("ranges", {}).get("voxel_mm", (1.0, 1.0, 1.0))
     colours = {value: colour_of(value) for value in range(1, 256)}
-    return mosaic(panels(sample[image_name], label, voxel_mm), TILE_PX, PAPER, colours)
+    names = _names(sample, image_name, reader)
+    shown = panels(sample[image_name], label, voxel_mm, names, labels[0] if labels else "")
+    return mosaic(shown, TILE_PX, PAPER, FAINT, colours)
+
+
+def _names(sample: dict[str, Any], image_name: str, reader: Reader) -> list[str]:
+    """What each volume of an image is called: in its table (contrasts of a contrast), or so."""
+    field = reader.fields[image_name]
+    assert isinstance(field, Field)
+    if len(field.axes) == 3:
+        return [image_name]
+    axis, count = field.axes[0], field.shape[0]
+    table = reader.fields.get(f"{axis}s")
+    if isinstance(table, Ragged) and len(sample[table.name]) == count:
+        for place, column in enumerate(table.columns):
+            if column.name == axis and column.categories:
+                return [column.categories[int(row[place])] for row in sample[table.name]]
+    return [f"{image_name}, {axis} {i}" for i in range(count)]
 
 
 def _caption(sample: dict[str, Any], index: int, reader: Reader) -> str:

@@ -1,5 +1,7 @@
 """The contact sheet: what it shows, and what it refuses."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import stores
@@ -8,6 +10,7 @@ from PIL import Image
 from voxelmill.engine import preview
 from voxelmill.engine.errors import StoreError
 from voxelmill.engine.run_local import make
+from voxelmill.engine.sample import Column, Field, Ragged
 
 SPEC = """
 recipe: cxr_objects
@@ -70,3 +73,18 @@ def test_any_store_with_an_image(tmp_path):
     path = stores.make(tmp_path / "made_up.zarr")
     assert preview.sheet(path, tmp_path / "a.png", range(5)) == 5
     assert preview.colour_of(10) in colours(tmp_path / "a.png")
+
+
+def test_panels_are_named_by_the_contrasts_of_the_sample():
+    def reader(rows):
+        column = Column("contrast", categories=("t1w", "stir", "water"))
+        table = Ragged("contrasts", (Column("te_ms"), column), 2)
+        image = Field("image", "float16", ("contrast", "z", "y", "x"), (2, 1, 4, 5))
+        depth = Field("depth", "float16", ("z", "y", "x"), (1, 4, 5))
+        fields = {f.name: f for f in (image, depth, *[table] * rows)}
+        return SimpleNamespace(fields=fields)
+
+    sample = {"contrasts": np.array([[9.0, 2], [1, 0]])}
+    assert preview._names(sample, "image", reader(True)) == ["water", "t1w"]
+    assert preview._names(sample, "depth", reader(True)) == ["depth"]
+    assert preview._names({}, "image", reader(False)) == ["image, contrast 0", "image, contrast 1"]
