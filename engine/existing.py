@@ -62,6 +62,12 @@ def refuse_other(store: Path, existing: Description, wanted: Description) -> Non
     alike = all(getattr(existing, n) == getattr(wanted, n) for n in (*same, "fields", "columns"))
     if alike and existing.spec.get("split") == wanted.spec.get("split"):
         return  # with another split, samples that were trained on would be tested on
+    cure = "use the store's own spec to go on with it, or make a new store with -o"
+    if existing.recipe != wanted.recipe:  # nearly all other keys differ as well
+        raise StoreError(
+            f"{store} was made by recipe {existing.recipe}, and this spec is of {wanted.recipe}: "
+            f"{cure}"
+        )
     lines = differences(existing.spec, wanted.spec)
     old, new = (
         {n: getattr(d, n) for n in (*same[2:], "inputs") if n not in d.spec}
@@ -75,7 +81,7 @@ def refuse_other(store: Path, existing: Description, wanted: Description) -> Non
     raise StoreError(
         f"{store} was made from another spec:\n  "
         + "\n  ".join(lines or differences(old, new))
-        + "\nuse the store's own spec to go on with it, or make a new store with -o"
+        + f"\n{cure}"
     )
 
 

@@ -183,6 +183,11 @@ def test_another_spec_is_refused_key_by_key(store):
     with pytest.raises(StoreError, match=r"content_digest: \w+ in the store, f+ in the spec"):
         create(store, replace(d, content_digest="f" * 64))
     create(store, replace(d, spec={**d.spec, "inputs": "elsewhere"}))  # same digests: the same
+    with pytest.raises(
+        StoreError, match=rf"by recipe {d.recipe}, and this spec is of x: "
+    ) as caught:
+        create(store, replace(d, spec={**spec, "recipe": "x"}, recipe="x"))
+    assert "in the store" not in str(caught.value)
 
 
 @pytest.mark.parametrize("count", [11, 15])
