@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from voxelmill.engine.bench import SpecFigures, StoreFigures, to_json
+from voxelmill.engine.words import figure
 
 
 def print_figures(figures: StoreFigures | SpecFigures, out: Console) -> None:
@@ -21,13 +22,16 @@ def _store(f: StoreFigures) -> list[tuple[str, str]]:
     return [
         ("store", f"{f.store}: {f.count:,} samples of {_bytes(f.sample_bytes)}"),
         ("first batch", f"{1000 * f.first_batch_s:.0f} ms after opening"),
-        ("first epoch", f"{f.first_epoch_per_s:,.0f} samples/s, each checked"),
+        ("first epoch", f"{figure(f.first_epoch_per_s)} samples/s, each checked"),
         (
             "later epochs",
-            f"{f.samples_per_s:,.0f} samples/s, {f.MB_per_s:,.0f} MB/s, shuffled batches of "
+            f"{figure(f.samples_per_s)} samples/s, {figure(f.MB_per_s)} MB/s, shuffled batches of "
             f"{f.batch}",
         ),
-        ("from memory", f"{f.gather_per_s:,.0f} samples/s; the store gives {f.gather_share:.0%}"),
+        (
+            "from memory",
+            f"{figure(f.gather_per_s)} samples/s; the store gives {f.gather_share:.0%}",
+        ),
         ("stalls", f"{f.stalled_share:.1%} of the time with steps of {f.step_ms:g} ms"),
     ]
 
@@ -37,9 +41,15 @@ def _spec(f: SpecFigures) -> list[tuple[str, str]]:
     return [
         ("recipe", f"{f.recipe}: samples of {_bytes(f.sample_bytes)}"),
         ("first batch", f"{1000 * f.first_batch_s:.0f} ms, kernels compiled or loaded"),
-        ("made", f"{f.samples_per_s:,.0f} samples/s, {f.MB_per_s:,.0f} MB/s, into {f.folder}"),
+        (
+            "made",
+            f"{figure(f.samples_per_s)} samples/s, {figure(f.MB_per_s)} MB/s, into {f.folder}",
+        ),
         ("stages", f"ms a sample, side by side: {stages}"),
-        ("as a loader", f"{f.loader_per_s:,.0f} samples/s in batches of {f.batch}, with no store"),
+        (
+            "as a loader",
+            f"{figure(f.loader_per_s)} samples/s in batches of {f.batch}, with no store",
+        ),
     ]
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from voxelmill.engine.check import LEFT_OVER, NOT_MADE, Problem
 from voxelmill.engine.description import Description
+from voxelmill.engine.words import counted
 
 MOST_RANGES = 20
 
@@ -43,8 +44,3 @@ def in_ranges(numbers: Sequence[int]) -> str:
     words = [f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, stops, strict=True)]
     rest = len(words) - MOST_RANGES
     return ", ".join(words[:MOST_RANGES]) + (f" and {rest:,} more runs" if rest > 0 else "")
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 shard`, `5 shards`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

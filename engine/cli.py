@@ -12,6 +12,7 @@ from rich.table import Table
 
 from voxelmill.engine.errors import SpecError, VoxelmillError
 from voxelmill.engine.version import VERSION
+from voxelmill.engine.words import counted, figure
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -212,12 +213,12 @@ def make(
         err.print(str(stop), style="yellow", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
     rate, speed = made.samples / made.seconds, made.nbytes / made.seconds / 1e6
-    steady = f"; {made.per_second:.0f} samples/s once started" * (made.per_second > 1.1 * rate)
+    steady = f"; {figure(made.per_second)} samples/s once started" * (made.per_second > 1.1 * rate)
     out.print(
-        f"{store}: {made.count:,} samples, {made.samples:,} of them new in {made.seconds:.1f} s "
-        f"({rate:.0f} samples/s, {speed:.0f} MB/s{steady})"
+        f"{store}: {counted(made.count, 'sample')}, {made.samples:,} of them new in "
+        f"{made.seconds:.1f} s ({figure(rate)} samples/s, {figure(speed)} MB/s{steady})"
         if made.samples
-        else f"{store}: {made.count:,} samples, nothing was missing",
+        else f"{store}: {counted(made.count, 'sample')}, nothing was missing",
         markup=False,
         soft_wrap=True,
     )
@@ -245,7 +246,6 @@ def show(
 
     [bold]Example[/bold]: voxelmill show cxr.zarr -o sheet.png --index 0:24
     """
-    from voxelmill.engine.check_page import counted
     from voxelmill.engine.preview import sheet
 
     wanted = _indices(index)
@@ -279,7 +279,7 @@ def check(store: StorePath, as_json: AsJson = False) -> None:
 
     [bold]Example[/bold]: voxelmill check cxr.zarr
     """
-    from voxelmill.engine.check_page import counted, lines, verdict
+    from voxelmill.engine.check_page import lines, verdict
     from voxelmill.engine.store import check as look
     from voxelmill.engine.store import read_description, state_of
 

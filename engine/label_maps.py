@@ -21,6 +21,7 @@ from voxelmill.engine.errors import SourceError
 from voxelmill.engine.kept import Kept
 from voxelmill.engine.label_nifti import SUFFIXES, Grid, read_map
 from voxelmill.engine.label_table import LabelTable, Rows, open_table
+from voxelmill.engine.words import counted
 
 SHIPPED = Path(__file__).parent / "data" / "mr" / "maps"
 CACHE_BYTES = 512 * 2**20  # twenty whole heads at 1 mm
@@ -226,12 +227,12 @@ def open_label_maps(
     bad = problems + [c for c in checked if isinstance(c, str)]
     if bad and not skip_bad:
         raise SourceError(
-            f"{len(bad)} label maps cannot be used; mend them, or leave them out with --skip-bad:"
-            "\n  " + "\n  ".join(bad)
+            f"{counted(len(bad), 'label map')} cannot be used; mend them, or leave them out with "
+            "--skip-bad:\n  " + "\n  ".join(bad)
         )
     if not good:
         raise SourceError("\n  ".join([f"{inputs.maps}: no label map left to use", *bad]))
-    notes = [f"{len(bad)} bad label maps left out (--skip-bad)"] * bool(bad)
+    notes = [f"{counted(len(bad), 'bad label map')} left out (--skip-bad)"] * bool(bad)
     facts = [[repr(table)], [[s.id, s.subject, s.digest] for s in good]]
     total = sha256(dumps(facts).encode()).hexdigest()
     return LabelMaps(table, good, total, bad, notes, inputs.anisotropy_max)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from voxelmill.engine.errors import SourceError, SpecError
 from voxelmill.engine.nearest import did_you_mean
 from voxelmill.engine.spec_yaml import Problems, parse, plain
+from voxelmill.engine.words import counted
 
 FOLDER = Path(__file__).parent / "data" / "mr" / "tables"
 MOST_ROWS = 256  # a label map in memory is uint8
@@ -161,7 +162,9 @@ def table_of(found: Any, where: str) -> LabelTable:
     good = [entry for entry in entries if entry is not None]
     _check_rows(good, problems)
     if problems:
-        raise SourceError("\n  ".join([f"{where}: {len(problems)} mistakes:", *problems]))
+        raise SourceError(
+            "\n  ".join([f"{where}: {counted(len(problems), 'mistake')}:", *problems])
+        )
     number = {value: i for i, (values, *_) in enumerate(good) for value in values}
     rows = tuple(
         LabelRow(values, name, tissue, group, i if partner is None else number[partner])

@@ -16,6 +16,7 @@ from voxelmill.engine.errors import SpecError, StoreError
 from voxelmill.engine.panels import is_volume, mosaic, panels
 from voxelmill.engine.reader import Reader, open_store
 from voxelmill.engine.sample import Field, Ragged
+from voxelmill.engine.words import counted
 
 TILE_PX, GAP_PX, CAPTION_PX, HEADER_PX, LINE_PX = 400, 12, 28, 66, 25
 PAPER, INK, FAINT = (17, 19, 23), (232, 234, 238), (150, 156, 168)
@@ -235,7 +236,8 @@ def _caption(sample: dict[str, Any], index: int, reader: Reader) -> str:
 def _header(pen: ImageDraw.ImageDraw, reader: Reader, path: str | Path) -> None:
     d = reader.description
     pen.text((GAP_PX + 2, 8), f"{Path(path).name}  -  {d.recipe}", INK, _font(24))
-    text = f"{d.count:,} samples  ·  seed {d.spec.get('seed')}  ·  content {d.content_digest[:12]}"
+    facts = [counted(d.count, "sample"), f"seed {d.spec.get('seed')}"]
+    text = "  ·  ".join([*facts, f"content {d.content_digest[:12]}"])
     pen.text((GAP_PX + 2, 39), text, FAINT, _font(17))
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from voxelmill.engine.rate import Rate
+from voxelmill.engine.words import figure
 
 PLAIN_EVERY_S = 10.0
 
@@ -84,5 +85,5 @@ class Line:
         if not rate:
             return f"samples, {memory:.0f} MiB"
         left = duration((self._total - self._rate.samples) / rate)
-        speed = self._rate.bytes_per_second() / 1e6
-        return f"samples, {rate:.0f} samples/s, {speed:.0f} MB/s, {memory:.0f} MiB, {left} left"
+        speed = figure(self._rate.bytes_per_second() / 1e6)
+        return f"samples, {figure(rate)} samples/s, {speed} MB/s, {memory:.0f} MiB, {left} left"

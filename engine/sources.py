@@ -24,6 +24,7 @@ from voxelmill.engine.pictures import (
     resize_mask,
 )
 from voxelmill.engine.regions import check_stack
+from voxelmill.engine.words import counted
 
 __all__ = ["Film", "FilmInputs", "Films", "open_films"]
 THREADS = 4
@@ -67,7 +68,8 @@ def open_films(inputs: FilmInputs, folder: str | Path = ".", skip_bad: bool = Fa
     listed, problems = list_films(inputs.films, inputs.masks, inputs.regions, base)
     films = [f for f in listed if inputs.allow_devices or not f.devices]
     dropped = len(listed) - len(films)
-    notes = [f"{dropped} films with known devices left out (allow_devices: false)"] * bool(dropped)
+    films_out = f"{counted(dropped, 'film')} with known devices left out (allow_devices: false)"
+    notes = [films_out] * bool(dropped)
     with ThreadPoolExecutor(THREADS) as pool:
         checked = list(pool.map(_attempt(_check_film), films))
         donors = list(pool.map(_attempt(_check_donor), donor_files(inputs.donors, base)))
@@ -76,15 +78,15 @@ def open_films(inputs: FilmInputs, folder: str | Path = ".", skip_bad: bool = Fa
     cutouts = [found for found, _ in donors if found]
     if bad and not skip_bad:
         raise SourceError(
-            f"{len(bad)} inputs cannot be used; mend them, or leave them out with --skip-bad:\n  "
-            + "\n  ".join(bad)
+            f"{counted(len(bad), 'input')} cannot be used; mend them, or leave them out with "
+            "--skip-bad:\n  " + "\n  ".join(bad)
         )
     if inputs.donors is not None and not cutouts:
         raise SourceError("\n  ".join([f"{inputs.donors}: no usable donor", *bad]))
     if not good:
         raise SourceError("\n  ".join([f"{inputs.films}: no film left to use", *notes, *bad]))
     if bad:
-        notes.append(f"{len(bad)} bad inputs left out (--skip-bad)")
+        notes.append(f"{counted(len(bad), 'bad input')} left out (--skip-bad)")
     if unknown := sum(source.devices is None for source, _ in good):
         notes.append(
             f"{unknown} films do not say whether they show devices, which would be objects that no "

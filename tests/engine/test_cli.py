@@ -113,7 +113,9 @@ def test_make_and_go_on_and_grow(call, tmp_path, spec):
     make = ["make", *spec, "-o", path]
     status, out, err = call(*make, "--shards", "0:2")
     assert status == 0
-    assert re.search(r"x\.zarr: 40 samples, 16 of them new in [\d.]+ s \(\d+ samples/s, \d", out)
+    assert re.search(
+        r"x\.zarr: 40 samples, 16 of them new in [\d.]+ s \([\d.,]+ samples/s, \d", out
+    )
     assert err == "compiling kernels, or loading them\n"
     status, said, _ = call("check", path)
     assert status == 1
@@ -284,10 +286,16 @@ def test_inputs_that_are_left_out_are_told(call, tmp_path):
     assert "--skip-bad" in err
     status, out, err = call(*make, "--skip-bad")
     assert status == 0
-    assert "1 bad inputs left out (--skip-bad)" in err
+    assert "1 bad input left out (--skip-bad)" in err
     assert bad.name in err
     assert "3 samples, 3 of them new" in out
     assert call("remake", tmp_path / "x.zarr", 1, "--folder", tmp_path)[0] == 0
+
+
+def test_one_sample_is_singular(call, tmp_path, spec):
+    make = ["make", *spec, "-o", tmp_path / "x.zarr", "--count", 1]
+    assert "x.zarr: 1 sample, 1 of them new in" in call(*make)[1]
+    assert "x.zarr: 1 sample, nothing was missing" in call(*make)[1]
 
 
 def test_one_shard_takes_one_worker(call, tmp_path):
@@ -319,7 +327,7 @@ def test_plain_progress_is_a_line_now_and_then(monkeypatch):
     assert lines[0] == "compiling kernels, or loading them"
     assert len(lines) <= 7
     assert re.fullmatch(
-        r"\d+/4000 samples, 40 samples/s, 4 MB/s, \d+ MiB, \d+ s left", lines[-1]
+        r"\d+/4000 samples, 40 samples/s, 4\.0 MB/s, \d+ MiB, \d+ s left", lines[-1]
     ), lines[-1]
 
 

@@ -46,6 +46,12 @@ def test_unknown_values_are_counted(spread):
     np.testing.assert_array_equal(rows[:2], [0, 1])
 
 
+def test_one_mistake_is_one():
+    row = {"value": 1, "name": "first", "tissue": "air", "color": "red"}
+    with pytest.raises(SourceError, match=r": 1 mistake:\n"):
+        table([{"value": 0, "name": "background", "tissue": "air"}, row])
+
+
 def test_all_mistakes_in_one_message():
     rows = [
         {"value": 1, "name": "first", "tissue": "air"},

@@ -162,7 +162,7 @@ def test_a_csv(folder):
     films = films_of(folder, "list.csv")
     assert films.ids == ("x", "z")
     assert films.subjects == ("anna", "anna")
-    assert films.notes[0] == "1 films with known devices left out (allow_devices: false)"
+    assert films.notes[0] == "1 film with known devices left out (allow_devices: false)"
     assert films.notes[1].startswith("1 films do not say whether they show devices")
     films = films_of(folder, "list.csv", allow_devices=True)
     assert films.ids == ("x", "y", "z")
@@ -171,7 +171,7 @@ def test_a_csv(folder):
     path.write_text("id,image,mask,devices\ny,films/images/b.png,films/masks/b.png,yes\n")
     text = message(folder, "list.csv")
     assert "no film left to use" in text
-    assert "1 films with known devices left out" in text
+    assert "1 film with known devices left out" in text
 
 
 def test_a_csv_with_masks_apart(folder):
