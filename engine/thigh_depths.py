@@ -126,10 +126,11 @@ def _legs(
     )
     keep = _longest_run(good)
     if keep.stop - keep.start < LEAST_SLICES:
-        shares = ", ".join(f"{s:.2f}" for s in np.min(filled, 0))
+        most = np.min(filled, 0).max(initial=0)
         raise SourceError(
             f"map {muscles.id}: {keep.stop - keep.start} slices in a row have a femur and labels "
-            f"in {LEAST_FILLED:g} of the fascia's inside ({shares}); {LEAST_SLICES} are needed"
+            f"in {LEAST_FILLED:g} of the fascia's inside (the best slice in {most:.2f}), "
+            f"{LEAST_SLICES} are needed; is it a muscle map of thighs?"
         )
     return fine, hulls, femurs, keep
 

@@ -121,8 +121,10 @@ def source(
     problems += [f"{name!r} belongs to {ours!r} and to {owners[name]!r}"
                  for ours, theirs in classes.items() for name in theirs
                  if owners[name] != ours]  # fmt: skip
-    problems += [f"label {name!r} belongs to no class" for name in labels.values()
-                 if name not in owners]  # fmt: skip
+    if lonely := [name for name in labels.values() if name not in owners]:
+        problems += [f"label {name!r} belongs to no class" for name in lonely]
+        problems += [f"{name!r} of class {ours!r} is no label of it"
+                     for name, ours in owners.items() if name not in labels.values()]  # fmt: skip
     problems += [f"near: {name!r} belongs to no class{did_you_mean(name, owners)}"
                  for name in near if name not in owners]  # fmt: skip
     if near and labels and not set(near) & set(labels.values()):

@@ -97,7 +97,7 @@ class UNet(nnx.Module):
         if any(n % size.divisor for n in space):
             raise ValueError(
                 f"sides {space} must be multiples of {size.divisor}: crop or pad, or take fewer "
-                "levels"
+                "levels or a smaller fold"
             )
         x = first = folded(image, size.fold)
         kept = []

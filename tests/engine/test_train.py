@@ -216,7 +216,7 @@ def test_stores_of_other_contrasts_are_told_apart(tmp_path):
 
 def test_mistakes_are_told(folder, tmp_path):
     reader = open_store(folder / "discs.zarr")
-    with pytest.raises(SpecError, match="'disc' belongs to no class"):
+    with pytest.raises(SpecError, match="'disc' belongs to no class; 'coin' of class 'other'"):
         source(reader, {"rest": ["background"], "other": ["coin"]}, label="mask")
     with pytest.raises(SpecError, match="'disc' belongs to 'rest' and to 'disc'"):
         source(reader, {"rest": ["background", "disc"], "disc": ["disc"]}, label="mask")
