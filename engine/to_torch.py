@@ -25,7 +25,7 @@ __all__ = ["TorchSamples", "TorchStream"]
 
 MOST_WORKERS = 256
 _EPOCH, _DELIVERED, _GOES_ON, _WRITTEN, _WORKERS = 0, 1, 2, 3, 4  # in `_shared`
-_PASSES = _WORKERS + MOST_WORKERS
+_PASS_BIT, _BITS = 32, 2**32 - 1  # a worker tells its pass and its epoch in one number, at once
 _OWN = ("_batches", "_pass", "_worker", "_numbers")  # what does not leave a process
 
 
@@ -74,9 +74,9 @@ class TorchStream(IterableDataset[Batch]):
         self._refuse_bad(epoch)
         self._sent: tuple[int, int] | None = None  # rank and ranks of who started this worker
         # What the process of a loader and its workers tell each other: where the stream stands,
-        # how often that was written, and of each worker the epoch behind its last pass, -1 if it
-        # had none since, and which pass that was.
-        self._shared = torch.full((_PASSES + MOST_WORKERS,), -1, dtype=torch.int64)
+        # how often that was written, and of each worker which its last pass was and the epoch
+        # behind that, -1 if it had none since.
+        self._shared = torch.full((_WORKERS + MOST_WORKERS,), -1, dtype=torch.int64)
         self._written = self._passes = 0  # so often by this process, so many passes of it
         self._shared.share_memory_()  # type: ignore[no-untyped-call]
         self._open_nothing()
@@ -113,8 +113,7 @@ class TorchStream(IterableDataset[Batch]):
                 worker.go_to(*self._next_of_worker(number))
             # One of an earlier pass that was left, and that comes late, has no say.
             if self._passes > 1 or self._written == self._numbers[_WRITTEN]:
-                self._numbers[_WORKERS + worker.number] = worker.epoch + 1
-                self._numbers[_PASSES + worker.number] = number
+                self._numbers[_WORKERS + worker.number] = number << _PASS_BIT | worker.epoch + 1
             self._pass = _Pass(self, worker)
             return self._pass
         batches, (epoch, delivered, goes_on) = self._stream(), self._standing()
@@ -145,7 +144,7 @@ class TorchStream(IterableDataset[Batch]):
         """
         if get_worker_info() is not None:
             return self._as_worker().state_dict()
-        if bool((self._numbers[_WORKERS:_PASSES] >= 0).any()):
+        if bool((self._numbers[_WORKERS:] >= 0).any()):
             raise StoreError(
                 "batches were read by worker processes, and only they know how far: take "
                 "num_workers=0, or torchdata's StatefulDataLoader and the state of that"
@@ -271,13 +270,14 @@ class TorchStream(IterableDataset[Batch]):
         info = get_worker_info()
         self._passes += 1
         seed = 0 if info is None else info.seed - info.id
-        return (seed + self._passes) & (2**62 - 1)
+        return (seed + self._passes) & (_BITS >> 1)
 
     def _next_of_worker(self, number: int) -> tuple[int, int]:
         """The epoch that the workers of pass `number` take, and from where."""
         epoch, delivered, goes_on = self._standing()
         first = (epoch + 1, 0) if delivered and not goes_on else (epoch, delivered)
-        following, passes = self._numbers[_WORKERS:_PASSES], self._numbers[_PASSES:]
+        told = self._numbers[_WORKERS:].copy()  # others write meanwhile
+        following, passes = np.where(told < 0, -1, told & _BITS), told >> _PASS_BIT
         same = following[passes == number].max(initial=-1)  # of those that began this pass
         own = self._as_worker().number
         if passes[own] == number and following[own] == same:  # an earlier one from the same seed
