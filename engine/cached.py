@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxelmill.engine.access import refuse_options
 from voxelmill.engine.arrays import IN_FLIGHT_BYTES, REQUESTS_AT_ONCE, TIMEOUT_S, Arrays
 from voxelmill.engine.cache import BLOCK, Cache
 from voxelmill.engine.commit import manifest_entries
@@ -50,20 +51,15 @@ def open_remote(
     requests_at_once: to the server, for all arrays and batches together.
     Raises StoreError if the bound is smaller than what one sample takes.
     """
-    if requests_at_once < 1:
-        raise ValueError(f"requests_at_once={requests_at_once} must be 1 or more")
     limits: dict[str, Any] = {
         "in_flight_bytes": in_flight_bytes,
         "timeout_s": timeout_s,
         "requests_at_once": requests_at_once,
     }
-    if cache is None and cache_bytes is None and not whole_shards:
-        return Arrays(location, description, **limits)
+    kept = {"cache": cache, "cache_bytes": cache_bytes, "whole_shards": whole_shards}
+    refuse_options(limits | kept)
     if cache is None or cache_bytes is None:
-        raise ValueError(
-            "a cache, which whole_shards needs too, is a folder and a bound in bytes, not "
-            f"cache={cache!r} and cache_bytes={cache_bytes}"
-        )
+        return Arrays(location, description, **limits)
     least = least_bytes(description)
     if cache_bytes < least:
         raise StoreError(
