@@ -56,7 +56,7 @@ class WriteThrough(Reader):
 
     def start(self, indices: ArrayLike, fields: Any = None, out: Buffers | None = None) -> Pending:
         """As `Reader.start`; `result()` waits until the samples are made."""
-        return self._begin()(self.checked(indices), self.checked_names(fields), out)
+        return self.begin_made(self.checked(indices), self.checked_names(fields), out)
 
     def close(self) -> None:
         """Stop making; the shard in hand is given up, and the same call goes on with it."""
