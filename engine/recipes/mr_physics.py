@@ -68,29 +68,29 @@ def physics_pools(
     """
     from voxelmill.kernels import phase
 
-    if protocols.SEQUENCES[int(row["sequence"])] is protocols.BalancedEcho:
+    sequence = protocols.SEQUENCES[int(row["sequence"])]
+    if sequence is protocols.BalancedEcho:
         return balanced_pools(scene, row, tissues, tissue_of_row, spectra)
     b1, bins = b1_steps(scene)
     signals = protocols.signals(row, tissues, spectra, b1, scene.tesla)[tissue_of_row]
-    mprage = protocols.SEQUENCES[int(row["sequence"])] is protocols.Mprage
-    if fluid_rows is not None and not mprage:
-        apart = np.zeros_like(signals[..., :1])
-        apart[fluid_rows] = signals[fluid_rows, :, :1]
-        signals[fluid_rows, :, 0] = 0
-        signals = np.concatenate([signals, apart], -1)
-    if mprage:
+    if sequence is protocols.Mprage:
         used = np.unique(tissue_of_row)
         parts = inner_loop.water_parts(row, tissues[used], b1)[0]
         parts = parts[np.searchsorted(used, tissue_of_row)]
         signals[..., 0] -= parts.sum(-1)
         signals = np.concatenate([signals, parts.astype(signals.dtype)], -1)
+    elif fluid_rows is not None:
+        apart = np.zeros_like(signals[..., :1])
+        apart[fluid_rows] = signals[fluid_rows, :, :1]
+        signals[fluid_rows, :, 0] = 0
+        signals = np.concatenate([signals, apart], -1)
     pools = look_up(scene, signals, bins)
     for p in range(pools.shape[1]):
         pool = FAT if p == POOLS.index(FAT) else WATER
         left = protocols.suppression(row, pool, scene.b0_hz, scene.b1, scene.tesla)
         if left.ndim:
             pools[:, p] *= left
-    if protocols.SEQUENCES[int(row["sequence"])] in (protocols.SpoiledEcho, protocols.Mprage):
+    if sequence in (protocols.SpoiledEcho, protocols.Mprage):
         phase.turn(pools, scene.b0_hz, np.array([row["te_ms"] / 1000], np.float32))
     return pools
 
