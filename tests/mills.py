@@ -13,6 +13,7 @@ import numpy as np
 from voxelmill.engine.plan import open_plan
 from voxelmill.engine.reader import open_store
 from voxelmill.engine.run_local import make
+from voxelmill.engine.sample import Rows
 
 ROOT = Path(__file__).resolve().parents[1]
 DOTS = Path(__file__).with_name("dots.py")
@@ -53,6 +54,16 @@ def made(path, plan, **how):
     """The path of the store, made."""
     make(plan, path, **how)
     return path
+
+
+def assert_same_alone(together, alone, i):
+    """That sample i of a micro-batch's arrays is, in all bits, the one sample of others."""
+    for name, array in alone.items():
+        if isinstance(array, Rows):
+            first, last = together[name].starts[i : i + 2]
+            np.testing.assert_array_equal(together[name].values[first:last], array.values)
+        else:
+            np.testing.assert_array_equal(together[name][i], array[0], name)
 
 
 def partials(path):

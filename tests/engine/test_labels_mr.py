@@ -65,12 +65,7 @@ def test_a_sample_has_the_same_bits_alone_and_in_any_batch(folder):
     _, together = made(plan, range(8))
     for i in (5, 2, 7):
         _, alone = made(plan, [i])
-        for name, array in alone.items():
-            if isinstance(array, Rows):
-                first, last = together[name].starts[i : i + 2]
-                np.testing.assert_array_equal(together[name].values[first:last], array.values)
-            else:
-                np.testing.assert_array_equal(together[name][i], array[0], name)
+        mills.assert_same_alone(together, alone, i)
 
 
 def test_inputs_that_went_to_another_process_give_the_same_bits(folder):
