@@ -213,11 +213,10 @@ def _names(sample: dict[str, Any], image_name: str, reader: Reader) -> list[str]
         return [image_name]
     axis, count = field.axes[0], field.shape[0]
     table = reader.fields.get(f"{axis}s")
-    if isinstance(table, Ragged) and len(sample[table.name]) == count:
-        for place, column in enumerate(table.columns):
-            if column.name == axis and column.categories:
-                return [column.categories[int(row[place])] for row in sample[table.name]]
-    return [f"{image_name}, {axis} {i}" for i in range(count)]
+    names = table.named(axis, sample[table.name]) if isinstance(table, Ragged) else ()
+    if len(names) != count:
+        return [f"{image_name}, {axis} {i}" for i in range(count)]
+    return list(names)
 
 
 def _caption(sample: dict[str, Any], index: int, reader: Reader) -> str:

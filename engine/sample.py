@@ -54,6 +54,16 @@ class Ragged:
     dtype: str = "float64"
     meaning: str = ""
 
+    def named(self, column: str, rows: NDArray[Any]) -> tuple[str, ...]:
+        """The categories in a column of `rows` (row, column); () if it is not there, or has none.
+
+        rows: of a sample.
+        """
+        for place, one in enumerate(self.columns):
+            if one.name == column and one.categories:
+                return tuple(one.categories[int(row[place])] for row in rows)
+        return ()
+
 
 class Rows(NamedTuple):
     """Ragged rows of a batch: those of sample b are `values[starts[b]:starts[b + 1]]`."""

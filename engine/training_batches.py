@@ -149,12 +149,11 @@ def source(
 def _contrast_names(reader: Reader, count: int) -> tuple[str, ...]:
     """What the table `contrasts` of the first sample, as of all, calls them; () without one."""
     table = reader.fields.get("contrasts")
-    columns = {c.name: i for i, c in enumerate(table.columns)} if isinstance(table, Ragged) else {}
-    if not isinstance(table, Ragged) or "contrast" not in columns or not len(reader):
+    if not isinstance(table, Ragged) or not len(reader):
         return ()
-    codes = reader.start([0], ["contrasts"]).result()["contrasts"].values[:, columns["contrast"]]
-    known = table.columns[columns["contrast"]].categories
-    return tuple(known[int(c)] for c in codes) if known and len(codes) == count else ()
+    rows = reader.start([0], ["contrasts"]).result()["contrasts"].values
+    names = table.named("contrast", rows)
+    return names if len(names) == count else ()
 
 
 class TrainingBatches(Iterator[dict[str, Array]]):
