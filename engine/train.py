@@ -6,7 +6,7 @@ This opens stores and hands iterators of batches to `voxelmill.models`, which kn
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -211,21 +211,22 @@ def score(network: Any, on: Source, classes: Sequence[str]) -> list[dict[str, An
     subjects = _subjects(on.reader)
     rows = []
     apart = on.contrasts > network.size.inputs
-    for index, which in product(range(len(on.reader)), range(on.contrasts if apart else 1)):
+    for index in range(len(on.reader)):
         batch = on.reader.start([index], [on.image, on.label]).result()
-        sample = on.prepared(batch, [which] if apart else None)
-        found = find_classes(find, sample["image"], network.size.divisor)
-        fits = fit(found, sample["label"], len(classes))
-        row: dict[str, Any] = {"sample": index, "subject": subjects[index]}
-        row |= {"contrast": which} if apart else {}
-        for k, name in enumerate(classes[1:], 1):
-            row[name] = {
-                "dice": _rounded(fits.dice[k]),
-                "truth_ml": round(float(fits.truth[k]) * volume, 3),
-                "found_ml": round(float(fits.found[k]) * volume, 3),
-                "volume_error": _rounded(fits.volume_error[k]),
-            }
-        rows.append(row)
+        for which in range(on.contrasts if apart else 1):
+            sample = on.prepared(batch, [which] if apart else None)
+            found = find_classes(find, sample["image"], network.size.divisor)
+            fits = fit(found, sample["label"], len(classes))
+            row: dict[str, Any] = {"sample": index, "subject": subjects[index]}
+            row |= {"contrast": which} if apart else {}
+            for k, name in enumerate(classes[1:], 1):
+                row[name] = {
+                    "dice": _rounded(fits.dice[k]),
+                    "truth_ml": round(float(fits.truth[k]) * volume, 3),
+                    "found_ml": round(float(fits.found[k]) * volume, 3),
+                    "volume_error": _rounded(fits.volume_error[k]),
+                }
+            rows.append(row)
     return rows
 
 
